@@ -1,0 +1,71 @@
+"""All settings, typed, in one place. Precedence: defaults < TOML file < environment (COVE_*) < command-line flags."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+CONFIG_FILE = Path(os.environ.get("COVE_CONFIG_FILE", "/etc/cove/cove.toml"))
+
+
+class Settings(BaseSettings):
+    """Every setting of Cove. Sizes are bytes and times are seconds, as the names say."""
+
+    model_config = SettingsConfigDict(env_prefix="COVE_", extra="forbid", frozen=True)
+
+    state_dir: Path = Field(Path("/var/lib/cove"), description="What survives a restart: database, store, instances.")
+    run_dir: Path = Field(Path("/run/cove"), description="What lives as long as `cove up`: token, pid, sockets.")
+    host: str = Field(default_factory=lambda: socket.gethostname().split(".")[0], description="Name of this host.")
+
+    api_host: str = Field("127.0.0.1", description="Address of the API; loopback only until there is an identity service.")
+    api_port: int = Field(9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one).")
+
+    database_url: str = Field("", description="Empty: SQLite in the state directory.")
+    bus_url: str = Field("local://", description="Message bus between the API and the agents.")
+    storage_url: str = Field("", description="Empty: the embedded store in the state directory.")
+
+    dns_domain: str = Field("openstacklocal", description="Domain of the names that the DHCP servers hand out.")
+    dhcp_lease_duration_s: int = Field(86400, ge=120, description="Lease time that the DHCP servers hand out.")
+    dhcp_agent_notification: bool = Field(True, description="Tell the DHCP agents of changes.")
+    agent_report_interval_s: float = Field(30.0, gt=0, description="How often an agent reports that it lives.")
+    agent_down_time_s: float = Field(75.0, gt=0, description="Silence after which an agent counts as down.")
+    network_mtu: int = Field(1500, ge=576, le=9000, description="MTU of a network that does not ask for another.")
+
+    objecter_inflight_ops: int = Field(1024, gt=0, description="Operations in flight for each storage client.")
+    objecter_inflight_op_bytes: int = Field(100 << 20, gt=0, description="Bytes in flight for each storage client.")
+    rados_osd_op_timeout_s: float = Field(30.0, ge=0, description="Time-out of a storage operation; 0 is none.")
+    store_map_size_bytes: int = Field(1 << 40, gt=0, description="Largest size of the embedded store (address space).")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags beat the environment, which beats the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, CONFIG_FILE)
+
+    def model_post_init(self, _context: Any) -> None:
+        """Fill the URLs that follow from the state directory."""
+        if not self.database_url:
+            object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir}/cove.sqlite")
+        if not self.storage_url:
+            object.__setattr__(self, "storage_url", f"store://{self.state_dir}/store")
+
+    @property
+    def token_file(self) -> Path:
+        """The 0600 file with the API token of the running `cove up`."""
+        return self.run_dir / "token"
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the API."""
+        return f"http://{self.api_host}:{self.api_port}"
