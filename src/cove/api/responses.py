@@ -1,0 +1,89 @@
+"""JSON in and out, and errors in the forms that OpenStack's clients read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cove.network import errors
+
+log = structlog.get_logger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+MEDIA_TYPE = "application/json"
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(_encode(value), status, media_type=MEDIA_TYPE)
+
+
+def error_response(error: errors.NetworkingError) -> Response:
+    """An error of the Networking API: {"NeutronError": {...}}."""
+    return json_response(error.to_json(), error.code)
+
+
+async def json_body(request: Request) -> Any:
+    """The decoded body of a request. Raises MalformedRequestBody."""
+    body = await request.body()
+    if not body:
+        raise errors.HTTPBadRequest("the request needs a JSON body")
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise errors.MalformedRequestBody(reason=str(error) or type(error).__name__) from None
+
+
+def unauthorized_body() -> bytes:
+    """The identity service's form of 401."""
+    message = "The request you have made requires authentication."
+    return _encode(
+        {"error": {"code": 401, "title": "Unauthorized", "message": f"{message} Give a valid X-Auth-Token."}}
+    )
+
+
+def too_large_body(limit_bytes: int) -> bytes:
+    """413 for a body over the limit."""
+    message = f"the request body is larger than {limit_bytes} bytes"
+    return _encode({"NeutronError": {"type": "HTTPRequestEntityTooLarge", "message": message, "detail": ""}})
+
+
+async def on_networking_error(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for the errors of cove.network."""
+    assert isinstance(error, errors.NetworkingError)
+    return error_response(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's handler for what routing refuses: no such path, wrong method."""
+    assert isinstance(error, HTTPException)
+    kind = {404: "HTTPNotFound", 405: "HTTPMethodNotAllowed"}.get(error.status_code, "HTTPException")
+    message = {
+        404: f"the resource could not be found: {request.url.path}",
+        405: f"method {request.method} is not allowed for {request.url.path}",
+    }.get(error.status_code, str(error.detail))
+    response = json_response({"NeutronError": {"type": kind, "message": message, "detail": ""}}, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def on_any_error(request: Request, error: Exception) -> Response:
+    """Anything else is our fault; the log has it, the answer does not."""
+    request_id = request.scope.get("cove.request_id", "")
+    log.error("request failed", path=request.url.path, request_id=request_id, exc_info=error)
+    message = f"the request failed because of an internal error; the log has the details under {request_id}"
+    return json_response({"NeutronError": {"type": "HTTPInternalServerError", "message": message, "detail": ""}}, 500)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    errors.NetworkingError: on_networking_error,
+    HTTPException: on_http_exception,
+    Exception: on_any_error,
+}
