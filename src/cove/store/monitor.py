@@ -1,0 +1,305 @@
+"""The monitor of the store, a thin one: the OSD map, subscriptions to it, and pools.
+
+A change of the map is one more entry of the layer that is being filled (`pipeline.py`): it counts, is told and is
+answered when it is durable. Deleting a pool takes it off the map at once; its objects go in the background, in
+bounded steps, and a restart carries on with it.
+
+Source: Ceph's mon/OSDMonitor (behaviour of MPoolOp, subscriptions), messages/MMon*.h.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from ..messenger import Connection, Dispatcher
+from ..wire.messages import (
+    Message,
+    MMonGetVersion,
+    MMonGetVersionReply,
+    MMonSubscribe,
+    MOSDMap,
+    MPoolOp,
+    MPoolOpReply,
+    MStatfs,
+    MStatfsReply,
+    PoolOpCode,
+    SubscribeFlag,
+)
+from ..wire.osdmap import MapFlag, OSDMap, OsdState, PgPool, PoolFlag
+from .keys import pool_prefix
+from .pipeline import RETRY, CommitPipeline
+from .state import State
+
+log = structlog.get_logger(__name__)
+
+PG_NUM = 32
+INITIAL_POOLS = ("rbd", "images")
+POOL_NAME_MAX = 255
+OSD_ADDRESS = "osd.0"
+MON_ADDRESS = "mon.0"
+PURGE_OBJECTS = 32
+"""Objects of a deleted pool that are removed in one commit."""
+_MAP_KEY = b"osdmap"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What the monitor keeps: the map, the number of the next pool, and the deleted pools that still have objects."""
+
+    osdmap: OSDMap
+    next_pool: int
+    deleted: tuple[int, ...] = ()
+
+    def pack(self) -> bytes:
+        """The durable form."""
+        pools = {
+            str(number): {"name": pool.name, "pg_num": pool.pg_num, "flags": int(pool.flags), "snap_seq": pool.snap_seq}
+            for number, pool in self.osdmap.pools.items()
+        }
+        return json.dumps(
+            {
+                "epoch": self.osdmap.epoch,
+                "flags": int(self.osdmap.flags),
+                "pools": pools,
+                "next_pool": self.next_pool,
+                "deleted": self.deleted,
+            }
+        ).encode()
+
+    @staticmethod
+    def unpack(fsid: UUID, record: bytes) -> ClusterState:
+        """The reverse of `pack`."""
+        data = json.loads(record)
+        pools = {
+            int(number): PgPool(pool["name"], pool["pg_num"], PoolFlag(pool["flags"]), snap_seq=pool["snap_seq"])
+            for number, pool in data["pools"].items()
+        }
+        osdmap = OSDMap(fsid, data["epoch"], pools, {0: OsdState(OSD_ADDRESS)}, MapFlag(data["flags"]))
+        return ClusterState(osdmap, data["next_pool"], tuple(data["deleted"]))
+
+    @staticmethod
+    def initial(fsid: UUID) -> ClusterState:
+        """A new cluster's: epoch 1, with the pools that everybody expects."""
+        pools = {number: PgPool(name, PG_NUM) for number, name in enumerate(INITIAL_POOLS, start=1)}
+        return ClusterState(OSDMap(fsid, 1, pools, {0: OsdState(OSD_ADDRESS)}), len(pools) + 1)
+
+    def with_pools(self, pools: dict[int, PgPool], next_pool: int, deleted: tuple[int, ...]) -> ClusterState:
+        """The next epoch."""
+        osdmap = OSDMap(self.osdmap.fsid, self.osdmap.epoch + 1, pools, self.osdmap.osds, self.osdmap.flags)
+        return ClusterState(osdmap, next_pool, deleted)
+
+
+class Monitor(Dispatcher):
+    """Answers clients' questions about the cluster, and changes it."""
+
+    def __init__(self, state: State, pipeline: CommitPipeline) -> None:
+        self._state = state
+        self._pipeline = pipeline
+        self._fsid = state.engine.fsid
+        record = state.engine.get_meta(_MAP_KEY)
+        self._durable = ClusterState.unpack(self._fsid, record) if record else ClusterState.initial(self._fsid)
+        self._newest = self._durable
+        """With the changes that are not durable yet; what the next change builds on."""
+        self._subscribers: dict[Connection, int] = {}
+        self._purging: asyncio.Task[None] | None = None
+        self._purge_wanted = asyncio.Event()
+
+    @property
+    def osdmap(self) -> OSDMap:
+        """The map, as far as it is durable."""
+        return self._durable.osdmap
+
+    async def start(self) -> None:
+        """Write the first map, if there is none, and carry on with the removal of deleted pools."""
+        if self._state.engine.get_meta(_MAP_KEY) is None:
+            self._state.layers[-1].meta[_MAP_KEY] = self._durable.pack()
+            self._pipeline.schedule()
+            await self._pipeline.drain()
+        self._purge_wanted.set()
+        self._purging = asyncio.create_task(self._purge_pools(), name="cove-store-purge")
+
+    async def stop(self) -> None:
+        """Stop removing; a later start carries on."""
+        if self._purging is not None:
+            self._purging.cancel()
+            await asyncio.gather(self._purging, return_exceptions=True)
+
+    # messages
+
+    def ms_dispatch(self, connection: Connection, message: Message) -> bool:
+        """Answer what is for a monitor."""
+        if isinstance(message, MMonSubscribe):
+            self._subscribe(connection, message)
+        elif isinstance(message, MMonGetVersion):
+            self._get_version(connection, message)
+        elif isinstance(message, MPoolOp):
+            self._pool_op(connection, message)
+        elif isinstance(message, MStatfs):
+            self._statfs(connection, message)
+        else:
+            return False
+        return True
+
+    def ms_handle_reset(self, connection: Connection) -> None:
+        """Forget the subscriptions of a lost connection."""
+        self._subscribers.pop(connection, None)
+
+    def share_map(self, connection: Connection) -> None:
+        """Send the newest map."""
+        osdmap = self.osdmap
+        connection.send_message(
+            MOSDMap(fsid=self._fsid, maps={osdmap.epoch: osdmap}, oldest=osdmap.epoch, newest=osdmap.epoch)
+        )
+
+    def _subscribe(self, connection: Connection, message: MMonSubscribe) -> None:
+        wanted = message.what.get("osdmap")
+        if wanted is None:
+            return
+        epoch = self.osdmap.epoch
+        once = bool(wanted.flags & SubscribeFlag.ONETIME)
+        if wanted.start <= epoch:
+            self.share_map(connection)
+            if once:
+                return
+        # A one-time subscription is kept as a negative number: it ends with the first map that is sent.
+        start = max(wanted.start, epoch + 1)
+        self._subscribers[connection] = -start if once else start
+
+    def _publish(self) -> None:
+        epoch = self.osdmap.epoch
+        for connection, start in list(self._subscribers.items()):
+            if not connection.is_connected:
+                del self._subscribers[connection]
+            elif abs(start) <= epoch:
+                self.share_map(connection)
+                if start < 0:
+                    del self._subscribers[connection]
+                else:
+                    self._subscribers[connection] = epoch + 1
+
+    def _get_version(self, connection: Connection, message: MMonGetVersion) -> None:
+        versions = {"osdmap": (self.osdmap.epoch, self.osdmap.epoch), "monmap": (1, 1)}
+        if message.what in versions:
+            newest, oldest = versions[message.what]
+            connection.send_message(
+                MMonGetVersionReply(handle=message.handle, version=newest, oldest_version=oldest, tid=message.tid)
+            )
+
+    def _statfs(self, connection: Connection, message: MStatfs) -> None:
+        """Sizes of the file system that the store is in; the count is of all objects, whatever the pool asked for."""
+        engine = self._state.engine
+        disk = os.statvfs(engine.path)
+        used = engine.used_bytes()
+        available = disk.f_bavail * disk.f_frsize
+        connection.send_message(
+            MStatfsReply(
+                tid=message.tid,
+                fsid=self._fsid,
+                kb=(used + available) // 1024,
+                kb_used=used // 1024,
+                kb_avail=available // 1024,
+                num_objects=engine.object_count(),
+            )
+        )
+
+    # pools
+
+    def _pool_op(self, connection: Connection, message: MPoolOp) -> None:
+        code, changed = self._plan(message)
+        if changed is None:
+            self._answer(connection, message, code)
+            return
+
+        def done(code: int) -> None:
+            if code == RETRY:
+                self._newest = self._durable
+                self._pool_op(connection, message)
+            elif code:
+                self._newest = self._durable
+                self._answer(connection, message, code)
+            else:
+                self._durable = changed
+                self._answer(connection, message, 0)
+                self._publish()
+                if changed.deleted:
+                    self._purge_wanted.set()
+
+        self._change(changed)
+        self._state.layers[-1].done.append(done)
+
+    def _change(self, changed: ClusterState) -> None:
+        self._newest = changed
+        self._state.layers[-1].meta[_MAP_KEY] = changed.pack()
+        self._pipeline.schedule()
+
+    def _plan(self, message: MPoolOp) -> tuple[int, ClusterState | None]:
+        """What a request leads to: a code and nothing, or the changed state. What is as wanted already is no error."""
+        if self._pipeline.failed:
+            return self._pipeline.failed, None
+        if message.fsid != self._fsid:
+            return -errno.EINVAL, None
+        current = self._newest
+        pools = dict(current.osdmap.pools)
+        if message.op == PoolOpCode.CREATE:
+            if not message.name or len(message.name) > POOL_NAME_MAX or not message.name.isprintable():
+                return -errno.EINVAL, None
+            if current.osdmap.pool_id(message.name) is not None:
+                return 0, None
+            pools[current.next_pool] = PgPool(message.name, PG_NUM)
+            return 0, current.with_pools(pools, current.next_pool + 1, current.deleted)
+        if message.op == PoolOpCode.DELETE:
+            if pools.pop(message.pool, None) is None:
+                return 0, None
+            return 0, current.with_pools(pools, current.next_pool, (*current.deleted, message.pool))
+        if message.pool not in pools:
+            return -errno.ENOENT, None
+        return -errno.EOPNOTSUPP, None  # snapshots come later
+
+    def _answer(self, connection: Connection, message: MPoolOp, code: int) -> None:
+        connection.send_message(
+            MPoolOpReply(tid=message.tid, fsid=self._fsid, reply_code=code, epoch=self.osdmap.epoch)
+        )
+
+    # removal of deleted pools
+
+    async def _purge_pools(self) -> None:
+        while True:
+            await self._purge_wanted.wait()
+            self._purge_wanted.clear()
+            while self._durable.deleted and not self._pipeline.failed:
+                try:
+                    await self._purge_step(self._durable.deleted[0])
+                except Exception:
+                    log.exception("pool_purge_failed", pool=self._durable.deleted[0])
+                    await asyncio.sleep(1.0)
+
+    async def _purge_step(self, pool: int) -> None:
+        """Remove some objects; when there are none left, the pool is forgotten."""
+        await self._pipeline.drain()
+        objects = self._state.engine.object_keys(pool_prefix(pool), PURGE_OBJECTS)
+        layer = self._state.layers[-1]
+        for key, info in objects:
+            layer.objects[key] = None
+            layer.purged.append(info.number)
+        if not objects:
+            newest = self._newest
+            self._change(replace(newest, deleted=tuple(number for number in newest.deleted if number != pool)))
+            layer.done.append(partial(self._forgotten, pool))
+            log.info("pool_purged", pool=pool)
+        self._pipeline.schedule()
+        await self._pipeline.drain()
+
+    def _forgotten(self, pool: int, code: int) -> None:
+        if code:
+            self._newest = self._durable
+        else:
+            left = tuple(number for number in self._durable.deleted if number != pool)
+            self._durable = replace(self._durable, deleted=left)
