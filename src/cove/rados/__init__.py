@@ -1,0 +1,80 @@
+"""A client of RADOS: asyncio-native, cancellable, with time-outs."""
+
+from .client import ClusterStat, Rados
+from .completion import AioCompletion
+from .conf import RadosConf
+from .errors import (
+    Blocklisted,
+    Cancelled,
+    CompareMismatch,
+    Error,
+    InOutError,
+    InvalidArgument,
+    NameTooLong,
+    NoData,
+    NoSpace,
+    NotConnected,
+    NotSupported,
+    ObjectBusy,
+    ObjectExists,
+    ObjectNotFound,
+    OldSnapContext,
+    OutcomeUnknown,
+    OutOfRange,
+    Overflow,
+    Overloaded,
+    PermissionDenied,
+    ReadOnly,
+    TimedOut,
+    TooLarge,
+    make_error,
+)
+from .ioctx import ALL_NAMESPACES, IoCtx
+from .listing import ListedObject
+from .operations import ReadOp, WriteOp
+from .results import ObjectStat, OmapKeys, OmapValues, OpOut, OpResult, SparseRead
+from .transport import LoopbackTransport, Transport
+
+__all__ = [
+    "ALL_NAMESPACES",
+    "AioCompletion",
+    "Blocklisted",
+    "Cancelled",
+    "ClusterStat",
+    "CompareMismatch",
+    "Error",
+    "InOutError",
+    "InvalidArgument",
+    "IoCtx",
+    "ListedObject",
+    "LoopbackTransport",
+    "NameTooLong",
+    "NoData",
+    "NoSpace",
+    "NotConnected",
+    "NotSupported",
+    "ObjectBusy",
+    "ObjectExists",
+    "ObjectNotFound",
+    "ObjectStat",
+    "OldSnapContext",
+    "OmapKeys",
+    "OmapValues",
+    "OpOut",
+    "OpResult",
+    "OutOfRange",
+    "OutcomeUnknown",
+    "Overflow",
+    "Overloaded",
+    "PermissionDenied",
+    "Rados",
+    "RadosConf",
+    "ReadOnly",
+    "ReadOp",
+    "SparseRead",
+    "TimedOut",
+    "TooLarge",
+    "Transport",
+    "WriteOp",
+    "make_error",
+]

@@ -1,0 +1,260 @@
+"""New OSD maps, and what they do to the operations in flight; pools that our map does not know.
+
+Each epoch is looked at on its own: an operation whose primary changed, even if it changed back, is sent again, in
+the order of submission and with its old tid.
+
+Source: Ceph's Objecter::handle_osd_map, _scan_requests, _check_op_pool_dne.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from abc import ABC, abstractmethod
+
+import structlog
+
+from ..messenger import Connection
+from ..wire.messages import MOSDMap, SubscribeFlag
+from ..wire.osd_ops import RequestFlag
+from ..wire.osdmap import OSDMap
+from .conf import RadosConf
+from .delivery import Delivery
+from .errors import NotConnected, TimedOut
+from .monclient import CONTINUOUS, MonClient, Version
+from .session import HOMELESS, Op, OSDSession
+from .target import Recalc, Targets
+
+log = structlog.get_logger(__name__)
+
+_IGNORES_FULL = int(RequestFlag.FULL_TRY | RequestFlag.FULL_FORCE)
+
+
+class MapHandling(Delivery, ABC):
+    """The part of the Objecter that keeps its map."""
+
+    def __init__(self, monclient: MonClient, conf: RadosConf) -> None:
+        super().__init__(conf)
+        self.monclient = monclient
+        self.targets: Targets | None = None
+        self.sessions: dict[int, OSDSession] = {}
+        self.homeless = OSDSession(HOMELESS)
+        self.epoch_barrier = 0
+        self._last_tid = 0
+        self._map_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._dne_check: asyncio.Future[Version] | None = None
+        self._dne_asked_tid = 0
+        self._gap_start = 0
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+
+    @abstractmethod
+    def _calc_target(self, op: Op) -> Recalc:
+        """Look up an operation's target in the present map."""
+
+    @abstractmethod
+    def _place(self, op: Op, recalc: Recalc) -> None:
+        """Put an operation into its session and send it if it may go."""
+
+    @abstractmethod
+    def _close_session(self, session: OSDSession) -> None:
+        """Close the connection to an OSD."""
+
+    @property
+    def osdmap(self) -> OSDMap | None:
+        """The map in use; None before the first."""
+        return None if self.targets is None else self.targets.osdmap
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the map in use; 0 before the first."""
+        return 0 if self.targets is None else self.targets.epoch
+
+    def handle_osd_map(self, connection: Connection, message: MOSDMap) -> bool:
+        """Go through the epochs of a map message, one by one, and send again what moved. Never consumes it."""
+        ours = self.epoch
+        if self.targets is not None and message.fsid != self.targets.osdmap.fsid:
+            log.warning("osdmap_of_another_cluster", fsid=str(message.fsid))
+            return False
+        if message.maps and max(message.maps) > ours:
+            newest = max(message.maps)
+            need_resend: dict[int, Op] = {}
+            if self.targets is None:
+                self._use_map(message.maps[newest], need_resend, skipped=False)
+            else:
+                self._walk_epochs(ours, newest, message, need_resend)
+            self._resend(need_resend)
+        self._map_tail()
+        return False
+
+    def _walk_epochs(self, ours: int, newest: int, message: MOSDMap, need_resend: dict[int, Op]) -> None:
+        skipped = False
+        epoch = ours + 1
+        while epoch <= newest:
+            osdmap = message.maps.get(epoch)
+            if osdmap is None:
+                missing_from = self.epoch + 1
+                if epoch >= message.oldest > 0 and self._gap_start != missing_from:
+                    # the monitor still has it: ask once, before jumping over it
+                    self._gap_start = missing_from
+                    if self.monclient.sub_want("osdmap", missing_from, SubscribeFlag.ONETIME):
+                        self.monclient.renew_subs()
+                    return
+                skipped = True
+            else:
+                self._use_map(osdmap, need_resend, skipped)
+                skipped = False
+            epoch += 1
+
+    def _use_map(self, osdmap: OSDMap, need_resend: dict[int, Op], skipped: bool) -> None:
+        old = self.targets
+        self.targets = Targets(osdmap, self.epoch_barrier)
+        self.stats.maps += 1
+        self._scan_requests(self.homeless, skipped, old, need_resend)
+        for session in list(self.sessions.values()):
+            self._scan_requests(session, skipped, old, need_resend)
+            state = osdmap.osds.get(session.osd)
+            if state is None or not state.up or state.address != session.address:
+                for op in session.in_tid_order():
+                    need_resend[op.tid] = op
+                    op.session = None
+                session.ops.clear()
+                self._close_session(session)
+
+    def _scan_requests(
+        self, session: OSDSession, skipped: bool, old: Targets | None, need_resend: dict[int, Op]
+    ) -> None:
+        targets = self.targets
+        assert targets is not None
+        for op in session.in_tid_order():
+            if op.session is not session:
+                continue  # finished by the callback of one before it
+            recalc = self._calc_target(op)
+            if recalc is Recalc.POOL_EIO:
+                self._finish_op(op, -errno.EIO)
+                continue
+            if recalc is Recalc.POOL_DNE:
+                self._check_op_pool_dne(op)
+                if op.session is None or session.is_homeless:
+                    continue
+            pool = op.locator.pool
+            if (
+                recalc is not Recalc.NO_ACTION
+                or skipped
+                or (
+                    op.is_write
+                    and not op.flags & _IGNORES_FULL
+                    and (targets.is_full(pool) or (old is not None and old.is_full(pool)))
+                )
+            ):
+                session.ops.pop(op.tid, None)
+                op.session = None
+                need_resend[op.tid] = op
+
+    def _resend(self, need_resend: dict[int, Op]) -> None:
+        for tid in sorted(need_resend):
+            op = need_resend[tid]
+            if op.session is not None or op.outcome is not None:
+                continue  # ended meanwhile
+            recalc = self._calc_target(op)
+            self._place(op, recalc)
+
+    def _map_tail(self) -> None:
+        epoch = self.epoch
+        self.monclient.sub_got("osdmap", epoch)
+        more_wanted = False
+        for wanted, future in self._map_waiters:
+            if wanted > epoch:
+                more_wanted = True
+            elif not future.done():
+                future.set_result(None)
+        targets = self.targets
+        if targets is None or targets.gated or more_wanted or self.homeless.ops:
+            self._maybe_request_map()
+
+    def _maybe_request_map(self) -> None:
+        """Subscribe to the next epoch; to all that follow, while something is paused or full."""
+        targets = self.targets
+        continuous = targets is not None and targets.needs_continuous_maps()
+        flags = CONTINUOUS if continuous else SubscribeFlag.ONETIME
+        if self.monclient.sub_want("osdmap", self.epoch + 1 if targets else 0, flags):
+            self.monclient.renew_subs()
+
+    def set_epoch_barrier(self, epoch: int) -> None:
+        """Hold everything back until the map is at least this new."""
+        if epoch > self.epoch_barrier:
+            self.epoch_barrier = epoch
+            if self.targets is not None:
+                self.targets.set_barrier(epoch)
+            if epoch > self.epoch:
+                self._maybe_request_map()
+
+    async def wait_for_map(self, epoch: int, timeout_s: float) -> None:
+        """Wait until the map is at least this new. Raises TimedOut."""
+        if self.epoch >= epoch and self.targets is not None:
+            return
+        entry: tuple[int, asyncio.Future[None]] = (epoch, self._loop.create_future())
+        self._map_waiters.append(entry)
+        try:
+            self._maybe_request_map()
+            async with asyncio.timeout(timeout_s):
+                await entry[1]
+        except TimeoutError:
+            raise TimedOut(
+                f"no OSD map of epoch {epoch} within {timeout_s} s (have {self.epoch})", errno=errno.ETIMEDOUT
+            ) from None
+        finally:
+            if entry in self._map_waiters:
+                self._map_waiters.remove(entry)
+
+    async def wait_for_latest_map(self, timeout_s: float) -> None:
+        """Ask the monitor for the newest epoch and wait until we have it. Raises TimedOut."""
+        deadline = self._loop.time() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                newest, _ = await self.monclient.get_version("osdmap")
+        except TimeoutError:
+            raise TimedOut(f"the monitor did not answer within {timeout_s} s", errno=errno.ETIMEDOUT) from None
+        await self.wait_for_map(newest, max(deadline - self._loop.time(), 0.0))
+
+    # pools that don't exist
+
+    def _check_op_pool_dne(self, op: Op) -> None:
+        """The pool is not in our map: gone for good, or are we only behind?"""
+        if op.pool_ever_existed:
+            op.map_dne_bound = self.epoch  # it was there: it has been deleted
+        if op.map_dne_bound:
+            if self.epoch >= op.map_dne_bound:
+                self._finish_op(op, -errno.ENOENT)
+            return
+        self._ask_for_newest_epoch()
+
+    def _ask_for_newest_epoch(self) -> None:
+        """One question at a time; its answer serves the operations that were submitted before it was asked."""
+        if self._dne_check is None and not self._stopped:
+            self._dne_asked_tid = self._last_tid
+            self._dne_check = self.monclient.get_version("osdmap")
+            self._dne_check.add_done_callback(self._pool_dne_checked)
+
+    def _pool_dne_checked(self, answer: asyncio.Future[Version]) -> None:
+        self._dne_check = None
+        if answer.cancelled() or answer.exception() is not None or self._stopped:
+            return  # the next map or the operation's time-out decides
+        newest = max(answer.result()[0], 1)
+        for op in self.homeless.in_tid_order():
+            if op.session is not self.homeless or op.target is not None or op.map_dne_bound:
+                continue
+            if op.tid > self._dne_asked_tid:
+                self._ask_for_newest_epoch()
+                break
+            op.map_dne_bound = newest
+            if self.epoch >= newest:
+                self._finish_op(op, -errno.ENOENT)
+            else:
+                self._maybe_request_map()
+
+    def _fail_map_waiters(self) -> None:
+        for _, future in self._map_waiters:
+            if not future.done():
+                future.set_exception(NotConnected("the client was shut down"))
+        self._map_waiters.clear()

@@ -1,0 +1,329 @@
+"""The Objecter: takes operations, finds their OSD, sends them, and sees to it that each is answered exactly once.
+
+    op_submit → _op_submit_with_budget (throttle, time-out) → _op_submit → _calc_target → _get_session → _send_op
+    MOSDOpReply → ms_dispatch → handle_osd_op_reply → _finish_op → _deliver (in submission order for one object)
+
+Lost connections are dealt with here as well (`ms_handle_reset`); what new maps do to operations in flight is in
+`maps.py`, throttle, time-outs, cancellation and the order of completions in `delivery.py`.
+
+Source: Ceph's osdc/Objecter; the order of checks and resends is its.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from ..messenger import Connection, Messenger
+from ..wire.messages import Message, MOSDMap, MOSDOp, MOSDOpReply, MPoolOpReply, MStatfsReply
+from ..wire.osd_ops import RequestFlag
+from ..wire.types import NOSNAP, ObjectLocator, SnapContext
+from .completion import AioCompletion
+from .conf import RadosConf
+from .errors import NotConnected
+from .maps import MapHandling
+from .monclient import MonClient
+from .monops import MonRequests
+from .operations import OpVector, fresh_ops
+from .session import HOMELESS, NO_SNAPS, Op, OSDSession
+from .target import ObjectKey, Recalc
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 5.0
+EAGAIN_AT_ONCE_MAX = 8
+"""Resubmissions without a delay; after that an OSD that keeps saying EAGAIN is asked less often."""
+EAGAIN_DELAY_S = 0.01
+
+_RETRY = int(RequestFlag.RETRY)
+_REPLICA_READS = int(RequestFlag.BALANCE_READS | RequestFlag.LOCALIZE_READS)
+
+
+class Objecter(MapHandling):
+    """The operations in flight of one client."""
+
+    def __init__(self, messenger: Messenger, monclient: MonClient, conf: RadosConf) -> None:
+        super().__init__(monclient, conf)
+        self.messenger = messenger
+        self._tids = itertools.count(1)
+        self.mon_requests = MonRequests(monclient, self._tids)
+        self._by_connection: dict[Connection, OSDSession] = {}
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._handlers: dict[type[Message], Callable[[Connection, Any], bool]] = {
+            MOSDOpReply: self.handle_osd_op_reply,
+            MOSDMap: self.handle_osd_map,
+            MPoolOpReply: self._handle_mon_reply,
+            MStatfsReply: self._handle_mon_reply,
+        }
+
+    # life
+
+    def start(self) -> None:
+        """Ask for the first map and begin to tick."""
+        self._maybe_request_map()
+        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+
+    def shutdown(self) -> None:
+        """Fail what is in flight with ECANCELED (writes that were sent: OutcomeUnknown) and close all sessions."""
+        self._stopped = True
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        for op in self.live_ops():
+            self.op_cancel(op, -errno.ECANCELED)
+        for osd in list(self.sessions):
+            self._close_session(self.sessions[osd])
+        self.mon_requests.cancel_all()
+        self._fail_map_waiters()
+        self.wheel.close()
+
+    # submit
+
+    def prepare_mutate_op(
+        self,
+        key: ObjectKey,
+        locator: ObjectLocator,
+        vector: OpVector,
+        completion: AioCompletion,
+        snapc: SnapContext = NO_SNAPS,
+    ) -> Op:
+        """A request for a vector that writes; nothing is sent yet."""
+        return Op(self, key, locator, vector, completion, NOSNAP, snapc)
+
+    def prepare_read_op(
+        self,
+        key: ObjectKey,
+        locator: ObjectLocator,
+        vector: OpVector,
+        completion: AioCompletion,
+        snapid: int = NOSNAP,
+    ) -> Op:
+        """A request for a vector that only reads; nothing is sent yet."""
+        return Op(self, key, locator, vector, completion, snapid)
+
+    def op_submit(self, op: Op, timeout_s: float | None = None) -> None:
+        """Submit. `timeout_s`: 0 is never, None the configured one. The completion tells everything else.
+
+        Raises NotConnected after shutdown, Overloaded when too many operations wait for the throttle.
+        """
+        if self._stopped:
+            raise NotConnected("the client is shut down; open a new one")
+        self.stats.submitted += 1
+        self._op_submit_with_budget(op, self.conf.osd_op_timeout_s if timeout_s is None else timeout_s)
+
+    def _op_submit_with_budget(self, op: Op, timeout_s: float) -> None:
+        if self._admit(op, timeout_s):
+            self._op_submit(op)
+        # else the throttle calls op.granted(), which goes on from here
+
+    def _op_submit(self, op: Op) -> None:
+        recalc = self._calc_target(op)
+        op.tid = self._last_tid = next(self._tids)
+        self._place(op, recalc)
+
+    def _place(self, op: Op, recalc: Recalc) -> None:
+        """Put an operation into the session of its target, and send it unless something holds it back."""
+        if recalc is Recalc.POOL_EIO:
+            self._finish_op(op, -errno.EIO)
+            return
+        target = op.target
+        session = self._get_session(HOMELESS if target is None else target.osd)
+        session.ops[op.tid] = op
+        op.session = session
+        if op.paused or session.is_homeless:
+            self._maybe_request_map()
+            if recalc is Recalc.POOL_DNE:
+                self._check_op_pool_dne(op)
+        else:
+            self._send_op(op, session)
+
+    def _calc_target(self, op: Op) -> Recalc:
+        targets = self.targets
+        if targets is None:
+            return Recalc.NO_ACTION
+        op.target_epoch = targets.epoch
+        target = targets.cache.get(op.key)
+        if target is None:
+            target = targets.locate(op.key, op.locator)
+            if target is None:
+                op.target = None
+                return Recalc.POOL_DNE
+        op.pool_ever_existed = True
+        if target.eio:
+            return Recalc.POOL_EIO
+        was_paused = op.paused
+        if targets.gated:
+            op.paused = targets.is_paused(op.flags, op.locator.pool, self.epoch_barrier)
+        else:
+            op.paused = False
+        old = op.target
+        op.target = target
+        if old is target:
+            changed = False
+        else:
+            changed = (
+                old is None
+                or old.pg != target.pg
+                or old.osd != target.osd
+                or (target.force_resend == targets.epoch and old.force_resend != target.force_resend)
+            )
+        return Recalc.NEED_RESEND if changed or (was_paused and not op.paused) else Recalc.NO_ACTION
+
+    def _get_session(self, osd: int) -> OSDSession:
+        session = self.sessions.get(osd)
+        if session is not None:
+            if session.connection is None and session.reopen_timer is None:
+                self._open_session(session)
+            return session
+        if osd == HOMELESS:
+            return self.homeless
+        assert self.targets is not None
+        session = OSDSession(osd, self.targets.osdmap.osds[osd].address)
+        self.sessions[osd] = session
+        self._open_session(session)
+        return session
+
+    def _send_op(self, op: Op, session: OSDSession) -> None:
+        connection, target = session.connection, op.target
+        if connection is None or target is None:
+            return  # sent when the session is open again
+        attempt = op.attempts
+        if attempt:
+            flags, ops = op.flags | _RETRY, fresh_ops(op.ops)
+            self.stats.resent += 1
+        else:
+            flags, ops = op.flags, op.ops
+        op.attempts = attempt + 1
+        op.sent_on = connection
+        self.stats.sent += 1
+        connection.send_message(
+            MOSDOp(
+                tid=op.tid,
+                pg=target.pg,
+                raw_hash=target.raw_hash,
+                epoch=op.target_epoch,
+                flags=flags,
+                oid=op.key[1],
+                locator=op.locator,
+                ops=ops,
+                snapid=op.snapid,
+                snapc=op.snapc,
+                mtime_ns=op.mtime_ns,
+                retry_attempt=attempt,
+            )
+        )
+
+    # dispatch
+
+    def ms_dispatch(self, connection: Connection, message: Message) -> bool:
+        """Consume answers to our requests; look at maps and let others see them, too."""
+        handler = self._handlers.get(type(message))
+        return False if handler is None else handler(connection, message)
+
+    def handle_osd_op_reply(self, connection: Connection, message: MOSDOpReply) -> bool:
+        """Match an answer with its operation by connection, tid and attempt; anything else is stray."""
+        session = self._by_connection.get(connection)
+        op = None if session is None else session.ops.get(message.tid)
+        if session is None or op is None or (message.retry_attempt >= 0 and message.retry_attempt != op.attempts - 1):
+            self.stats.stray += 1
+            log.debug("stray_reply", tid=message.tid, peer=str(connection.peer_name))
+            return True
+        session.failures = 0
+        if message.result == -errno.EAGAIN:
+            self._resubmit(op)
+        else:
+            self._finish_op(op, message.result, message.user_version, message.ops)
+        return True
+
+    def _resubmit(self, op: Op) -> None:
+        """EAGAIN: forget the placement and go again under a new tid."""
+        assert op.session is not None
+        del op.session.ops[op.tid]
+        op.session = None
+        op.flags &= ~_REPLICA_READS
+        op.target = None
+        op.attempts = op.refused = 0
+        op.ops = fresh_ops(op.ops)
+        op.eagain += 1
+        if op.eagain <= EAGAIN_AT_ONCE_MAX:
+            self._op_submit(op)
+        else:
+            op.retry_timer = self._loop.call_later(EAGAIN_DELAY_S, self._resubmit_now, op)
+
+    def _resubmit_now(self, op: Op) -> None:
+        op.retry_timer = None
+        self._op_submit(op)
+
+    def _handle_mon_reply(self, connection: Connection, message: Message) -> bool:
+        return connection is self.monclient.connection and self.mon_requests.handle_reply(message)
+
+    # connections
+
+    def _open_session(self, session: OSDSession) -> None:
+        """Connect, and send (again) what is in flight there, in the order of submission."""
+        session.stop_timer()
+        connection = session.connection = self.messenger.connect_to(session.address)
+        self._by_connection[connection] = session
+        for op in session.in_tid_order():
+            if not op.paused:
+                self._send_op(op, session)
+
+    def _close_session(self, session: OSDSession) -> None:
+        session.stop_timer()
+        connection, session.connection = session.connection, None
+        if connection is not None:
+            self._by_connection.pop(connection, None)
+            connection.mark_down()
+        self.sessions.pop(session.osd, None)
+
+    def _reopen_later(self, session: OSDSession) -> None:
+        targets = self.targets
+        state = None if targets is None else targets.osdmap.osds.get(session.osd)
+        self._maybe_request_map()
+        if self._stopped or state is None or not state.up:
+            return  # the map that says so has moved the operations, or the next one will
+        delay_s = session.backoff_s()
+        session.failures += 1
+        if not session.ops:
+            return  # the next operation opens it
+        if delay_s:
+            session.reopen_timer = self._loop.call_later(delay_s, self._open_session, session)
+        else:
+            self._open_session(session)
+
+    def ms_handle_connect(self, connection: Connection) -> None:
+        """A new session with a monitor: ask again what is open. (MonClient comes first and has its session.)"""
+        if connection is self.monclient.connection:
+            self.mon_requests.resend_all()
+
+    def ms_handle_reset(self, connection: Connection) -> None:
+        """An OSD's connection is lost: connect again and send again, same tids, next attempt."""
+        session = self._by_connection.pop(connection, None)
+        if session is not None:
+            session.connection = None
+            self._reopen_later(session)
+
+    def ms_handle_refused(self, connection: Connection) -> None:
+        """Nobody listens at an OSD's address: nothing was delivered; try again, or wait for a map."""
+        session = self._by_connection.pop(connection, None)
+        if session is None:
+            return
+        session.connection = None
+        for op in session.ops.values():
+            if op.sent_on is connection:
+                op.refused += 1
+        session.failures = max(session.failures, 1)
+        self._reopen_later(session)
+
+    # tick
+
+    def _tick(self) -> None:
+        """Old operations may mean that we missed a map: ask for the next one."""
+        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+        if self.homeless.ops or any(session.ops for session in self.sessions.values()):
+            self._maybe_request_map()
+

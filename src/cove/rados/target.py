@@ -1,0 +1,105 @@
+"""Where an operation goes: pool → placement group → primary OSD, and whether it has to wait.
+
+One `Targets` is made for each epoch of the OSD map; it remembers the placement of the objects that were asked for
+(hashing a name costs more than the rest of a submission), and answers nothing from an older map.
+
+Source: Ceph's Objecter::_calc_target; doc/dev/osd_internals/map_message_handling.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from ..wire.osd_ops import RequestFlag
+from ..wire.osdmap import MapFlag, OSDMap, PoolFlag
+from ..wire.types import ObjectLocator, PgId
+
+CACHE_OBJECTS_MAX = 65536
+
+ObjectKey = tuple[int, str, str, str]
+"""Identity of an object for placement and ordering: pool number, name, locator key, namespace."""
+
+_IGNORES_FULL = RequestFlag.FULL_TRY | RequestFlag.FULL_FORCE
+_READ = int(RequestFlag.READ)
+_WRITE = int(RequestFlag.WRITE)
+
+
+class Recalc(IntEnum):
+    """What a new look at the map means for an operation."""
+
+    NO_ACTION = 0
+    NEED_RESEND = 1
+    POOL_DNE = 2
+    POOL_EIO = 3
+
+
+class PgTarget(NamedTuple):
+    """Placement of one object in one epoch: hash, placement group, and its primary OSD (-1: none is up)."""
+
+    raw_hash: int
+    pg: PgId
+    osd: int
+    force_resend: int
+    eio: bool
+
+
+class Targets:
+    """Placement and gates of one epoch of the map."""
+
+    __slots__ = ("_full_pools", "cache", "cluster_full", "epoch", "gated", "osdmap", "pause_reads", "pause_writes")
+
+    def __init__(self, osdmap: OSDMap, barrier_epoch: int = 0) -> None:
+        self.osdmap = osdmap
+        self.epoch = osdmap.epoch
+        self.cache: dict[ObjectKey, PgTarget] = {}
+        flags = osdmap.flags
+        self.pause_reads = bool(flags & MapFlag.PAUSERD)
+        self.pause_writes = bool(flags & MapFlag.PAUSEWR)
+        self.cluster_full = bool(flags & MapFlag.FULL)
+        self._full_pools = frozenset(number for number, pool in osdmap.pools.items() if pool.flags & PoolFlag.FULL)
+        self.gated = False
+        self.set_barrier(barrier_epoch)
+
+    def set_barrier(self, barrier_epoch: int) -> None:
+        """Gate everything while the map is older than the barrier."""
+        self.gated = bool(
+            self.pause_reads
+            or self.pause_writes
+            or self.cluster_full
+            or self._full_pools
+            or self.epoch < barrier_epoch
+        )
+
+    def is_full(self, pool: int) -> bool:
+        """Whether writes to the pool that respect the full flags have to wait."""
+        return self.cluster_full or pool in self._full_pools
+
+    def is_paused(self, flags: int, pool: int, barrier_epoch: int) -> bool:
+        """Whether an operation with these request flags has to wait for another map."""
+        if self.epoch < barrier_epoch:
+            return True
+        if flags & _READ and self.pause_reads:
+            return True
+        if not flags & _WRITE:
+            return False
+        return self.pause_writes or (self.is_full(pool) and not flags & _IGNORES_FULL)
+
+    def needs_continuous_maps(self) -> bool:
+        """Whether every further map is wanted, not only the next one."""
+        return self.pause_reads or self.pause_writes or self.cluster_full
+
+    def locate(self, key: ObjectKey, locator: ObjectLocator) -> PgTarget | None:
+        """Placement of an object, or of a placement group (`locator.hash` set). None: the pool does not exist."""
+        pool = self.osdmap.pools.get(locator.pool)
+        if pool is None:
+            return None
+        raw = self.osdmap.raw_pg(key[1], locator)
+        pg = self.osdmap.actual_pg(raw)
+        mapping = self.osdmap.pg_to_osds(pg)
+        target = PgTarget(raw.seed, pg, mapping.primary, pool.last_force_op_resend, bool(pool.flags & PoolFlag.EIO))
+        if locator.hash < 0:
+            if len(self.cache) >= CACHE_OBJECTS_MAX:
+                self.cache.clear()
+            self.cache[key] = target
+        return target

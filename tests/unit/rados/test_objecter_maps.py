@@ -1,0 +1,397 @@
+"""New maps: moved operations, pauses, full flags, barriers, gaps, pools that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from cove.rados import InOutError, ObjectNotFound, RadosConf, ReadOp, TimedOut, WriteOp
+from cove.wire.messages import MMonGetVersion, MMonSubscribe, MOSDMap, SubscribeFlag
+from cove.wire.osd_ops import RequestFlag
+from cove.wire.osdmap import MapFlag, PoolFlag
+
+from .fake import FakeCluster, FakeOsd, eventually, first_map, running_cluster, settle
+
+
+def push(cluster: FakeCluster) -> None:
+    """The monitor sends its newest map to the client, subscribed or not (as OSDs do, too)."""
+    mon = cluster.mon
+    for connection in list(mon.messenger.connections):
+        mon.send_maps(connection, [max(mon.maps)])
+
+
+async def test_a_map_that_changes_nothing_resends_nothing(held: FakeCluster) -> None:
+    held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.publish()
+    push(held)
+    await eventually(lambda: held.client.objecter.epoch == 2)
+    assert len(held.osd.requests) == 1
+    held.osd.reply(0)
+    await held.ioctx.aio_flush(1)
+
+
+async def test_a_down_osd_moves_operations_in_order_with_the_same_tids(held: FakeCluster) -> None:
+    for number in range(5):
+        held.ioctx.aio_operate(f"object {number}", WriteOp().append(b"x"))
+    await eventually(lambda: len(held.osd.requests) == 5)
+    held.mon.set_osd(0, up=False)
+    push(held)
+    second = held.osds[1]
+    await eventually(lambda: len(second.requests) == 5)
+    assert [request.tid for request in second.requests] == [1, 2, 3, 4, 5]
+    assert all(request.retry_attempt == 1 and request.flags & RequestFlag.RETRY for request in second.requests)
+    assert all(request.epoch == 2 for request in second.requests)
+    for index in range(5):
+        held.osd.reply(index)  # the old primary's answers come too late
+        second.reply(index)
+    await held.ioctx.aio_flush(1)
+    held.assert_nothing_leaked()
+
+
+async def test_a_resend_does_not_share_operations_with_the_first_request(held: FakeCluster) -> None:
+    completion = held.ioctx.aio_operate("a", ReadOp().read(3))
+    await eventually(lambda: held.osd.requests)
+    held.mon.set_osd(0, up=False)
+    push(held)
+    await eventually(lambda: held.osds[1].requests)
+    held.osd.requests[0].ops[0].outdata = b"old"
+    held.osds[1].reply(0)
+    assert (await completion).data(0) == b""
+
+
+async def test_no_osd_up_is_homeless_until_a_map_brings_one(held: FakeCluster) -> None:
+    held.mon.set_osd(0, up=False)
+    held.mon.set_osd(1, up=False)
+    push(held)
+    objecter = held.client.objecter
+    await eventually(lambda: objecter.epoch == 3)
+    completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    assert len(objecter.homeless.ops) == 1
+    await settle()
+    assert next(iter(held.mon.subs.values())).start == 4, "the next map is wanted at once"
+    held.mon.set_osd(1, up=True)
+    await eventually(lambda: held.osds[1].requests)
+    held.osds[1].reply(0)
+    await completion
+    held.assert_nothing_leaked()
+
+
+async def test_a_homeless_write_times_out_plainly(held: FakeCluster) -> None:
+    held.mon.set_osd(0, up=False)
+    held.mon.set_osd(1, up=False)
+    push(held)
+    await eventually(lambda: held.client.objecter.epoch == 3)
+    with pytest.raises(TimedOut):
+        await held.ioctx.operate("a", WriteOp().append(b"x"), timeout_s=0.01)
+    held.assert_nothing_leaked()
+
+
+async def test_a_changed_address_reconnects(held: FakeCluster) -> None:
+    completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    moved = FakeOsd(held.network, 0, "osd.0.moved", auto=True)
+    held.mon.set_osd(0, up=True, address="osd.0.moved")
+    push(held)
+    await completion
+    assert [(request.tid, request.retry_attempt) for request in moved.requests] == [(1, 1)]
+    await moved.messenger.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("flag", "blocks_reads", "blocks_writes"),
+    [(MapFlag.PAUSERD, True, False), (MapFlag.PAUSEWR, False, True), (MapFlag.FULL, False, True)],
+)
+async def test_pause_flags(cluster: FakeCluster, flag: MapFlag, blocks_reads: bool, blocks_writes: bool) -> None:
+    cluster.mon.set_flags(flag)
+    push(cluster)
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    read = cluster.ioctx.aio_operate("a", ReadOp().read())
+    write = cluster.ioctx.aio_operate("b", WriteOp().append(b"x"))
+    await settle()
+    assert read.is_complete() is not blocks_reads
+    assert write.is_complete() is not blocks_writes
+    (sub,) = cluster.mon.subs.values()
+    assert not sub.flags & SubscribeFlag.ONETIME, "while paused, every map is wanted"
+    cluster.mon.set_flags(MapFlag(0))
+    await read
+    await write
+    assert len(cluster.osd.requests) == 2
+    assert all(request.retry_attempt == 0 for request in cluster.osd.requests)
+    cluster.assert_nothing_leaked()
+
+
+async def test_paused_operations_are_sent_in_tid_order(cluster: FakeCluster) -> None:
+    cluster.mon.set_flags(MapFlag.PAUSEWR)
+    push(cluster)
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    for number in range(10):
+        cluster.ioctx.aio_operate(f"object {number}", WriteOp().append(b"x"))
+    cluster.mon.set_flags(MapFlag(0))
+    await cluster.ioctx.aio_flush(1)
+    assert [request.tid for request in cluster.osd.requests] == list(range(1, 11))
+
+
+async def test_a_full_pool_holds_plain_writes_only(cluster: FakeCluster) -> None:
+    cluster.mon.set_pool(1, flags=PoolFlag.HASHPSPOOL | PoolFlag.FULL)
+    push(cluster)
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    plain = cluster.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await cluster.ioctx.operate("b", WriteOp().append(b"x").with_flags(RequestFlag.FULL_TRY))
+    await cluster.ioctx.read("c")
+    async with cluster.client.open_ioctx("images") as images:
+        await images.append("d", b"x")
+    assert not plain.is_complete()
+    cluster.mon.set_pool(1, flags=PoolFlag.HASHPSPOOL)
+    await plain
+    cluster.assert_nothing_leaked()
+
+
+async def test_a_write_in_flight_is_resent_when_the_full_flag_goes(held: FakeCluster) -> None:
+    completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.set_flags(MapFlag.FULL)
+    push(held)
+    await eventually(lambda: held.client.objecter.epoch == 2)
+    assert len(held.osd.requests) == 1
+    held.mon.set_flags(MapFlag(0))
+    await eventually(lambda: len(held.osd.requests) == 2)
+    assert held.osd.requests[1].tid == held.osd.requests[0].tid
+    held.osd.reply(0)  # the answer to the first sending
+    held.osd.reply(1)
+    await completion
+    assert held.client.objecter.stats.stray == 1
+    held.assert_nothing_leaked()
+
+
+async def test_epoch_barrier(cluster: FakeCluster) -> None:
+    cluster.client.objecter.set_epoch_barrier(3)
+    completion = cluster.ioctx.aio_operate("a", ReadOp().read())
+    await settle()
+    assert not cluster.osd.requests
+    cluster.mon.publish()
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    assert not completion.is_complete()
+    cluster.mon.publish()
+    await completion
+    assert cluster.osd.requests[0].epoch == 3
+
+
+async def test_a_map_of_another_cluster_and_an_old_one_are_ignored(cluster: FakeCluster) -> None:
+    from uuid import uuid4
+
+    mon = cluster.mon
+    (connection,) = mon.messenger.connections
+    foreign = {9: mon.maps[1]}
+    connection.send_message(MOSDMap(fsid=uuid4(), maps=foreign, newest=9))
+    mon.publish()
+    push(cluster)
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    mon.send_maps(connection, [1])
+    await settle()
+    assert cluster.client.objecter.epoch == 2
+
+
+async def test_several_epochs_in_one_message_are_walked_one_by_one(held: FakeCluster) -> None:
+    completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.set_osd(0, up=False)
+    held.mon.set_osd(0, up=True)
+    (connection,) = held.mon.messenger.connections
+    maps = held.client.objecter.stats.maps
+    held.mon.send_maps(connection, [2, 3])
+    await eventually(lambda: len(held.osd.requests) == 2)
+    assert held.client.objecter.stats.maps == maps + 2
+    assert held.osd.requests[1].tid == 1, "it left and came back: sent again"
+    held.osd.reply(1)
+    await completion
+
+
+async def test_a_gap_is_asked_for_and_then_jumped_over(held: FakeCluster) -> None:
+    completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.silent.add(MMonSubscribe)
+    held.mon.publish()
+    held.mon.publish()
+    push(held)
+    await eventually(lambda: any(m.what["osdmap"].start == 2 for m in held.mon.of_type(MMonSubscribe)))
+    assert held.client.objecter.epoch == 1
+    push(held)  # still with the gap
+    await eventually(lambda: held.client.objecter.epoch == 3)
+    await eventually(lambda: len(held.osd.requests) == 2)
+    held.osd.reply(1)
+    await completion
+
+
+async def test_epochs_that_the_monitor_has_trimmed_are_skipped(held: FakeCluster) -> None:
+    held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.publish()
+    held.mon.publish()
+    held.mon.oldest = 3
+    push(held)
+    await eventually(lambda: len(held.osd.requests) == 2)
+    held.osd.reply(1)
+    await held.ioctx.aio_flush(1)
+
+
+# pools
+
+
+async def test_a_pool_deleted_in_flight_is_enoent_at_once(held: FakeCluster) -> None:
+    sent = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.mon.drop_pool(1)
+    push(held)
+    with pytest.raises(ObjectNotFound):
+        await sent
+    held.assert_nothing_leaked()
+
+
+async def test_a_pool_that_never_was_is_checked_with_the_monitor(cluster: FakeCluster) -> None:
+    cluster.ioctx.pool_id = 99
+    cluster.ioctx.set_namespace("")
+    versions = len(cluster.mon.of_type(MMonGetVersion))
+    waiting = [cluster.ioctx.aio_operate(str(number), WriteOp().append(b"x")) for number in range(10)]
+    waiting.append(cluster.ioctx.aio_operate("b", ReadOp().read()))
+    for completion in waiting:
+        with pytest.raises(ObjectNotFound):
+            await completion
+    asked = len(cluster.mon.of_type(MMonGetVersion)) - versions
+    assert asked == 2, "one question for the first, and one for those submitted after it was asked"
+    cluster.assert_nothing_leaked()
+
+
+async def test_a_pool_newer_than_our_map_is_waited_for(cluster: FakeCluster) -> None:
+    from cove.wire.osdmap import PgPool
+
+    cluster.mon.silent.add(MMonSubscribe)
+    cluster.mon.publish(pools={**cluster.mon.newest.pools, 7: PgPool("new", 8)})
+    cluster.ioctx.pool_id = 7
+    cluster.ioctx.set_namespace("")
+    completion = cluster.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: cluster.mon.of_type(MMonGetVersion))
+    await settle()
+    assert not completion.is_complete()
+    push(cluster)
+    await completion
+
+
+async def test_pool_eio(cluster: FakeCluster) -> None:
+    cluster.mon.set_pool(1, flags=PoolFlag.HASHPSPOOL | PoolFlag.EIO)
+    push(cluster)
+    await eventually(lambda: cluster.client.objecter.epoch == 2)
+    with pytest.raises(InOutError):
+        await cluster.ioctx.read("a")
+    cluster.assert_nothing_leaked()
+
+
+async def test_starting_with_a_paused_cluster() -> None:
+    async with running_cluster(osdmap=first_map(MapFlag.PAUSEWR)) as cluster:
+        with pytest.raises(TimedOut):
+            await cluster.ioctx.operate("a", WriteOp().append(b"x"), timeout_s=0.01)
+        await cluster.ioctx.read("a")
+
+
+# sessions
+
+
+async def test_a_cut_connection_resends_in_order_with_the_next_attempt(held: FakeCluster) -> None:
+    for number in range(5):
+        held.ioctx.aio_operate(f"object {number}", WriteOp().append(b"x"))
+    await eventually(lambda: len(held.osd.requests) == 5)
+    held.osd.reply(2)
+    await eventually(lambda: held.client.objecter.throttle.ops == 4)
+    held.osd.cut()
+    await eventually(lambda: len(held.osd.requests) == 9)
+    again = held.osd.requests[5:]
+    assert [request.tid for request in again] == [1, 2, 4, 5]
+    assert all(request.retry_attempt == 1 and request.flags & RequestFlag.RETRY for request in again)
+    assert held.osd.connections[5] is not held.osd.connections[0]
+    held.osd.reply(5, attempt=0)
+    await settle()
+    assert held.client.objecter.stats.stray == 1, "an answer to the first attempt does not count any more"
+    for index in range(5, 9):
+        held.osd.reply(index)
+    await held.ioctx.aio_flush(1)
+    held.assert_nothing_leaked()
+
+
+async def test_operations_after_a_cut_go_behind_the_resent_ones(held: FakeCluster) -> None:
+    held.ioctx.aio_operate("a", WriteOp().append(b"1"))
+    await eventually(lambda: held.osd.requests)
+    held.osd.cut()
+    held.ioctx.aio_operate("a", WriteOp().append(b"2"))
+    await eventually(lambda: len(held.osd.requests) >= 3)
+    assert [request.tid for request in held.osd.requests[1:3]] == [1, 2]
+
+
+async def test_refused_connections_are_tried_again_and_count_as_never_sent(held: FakeCluster) -> None:
+    listeners = held.network.listeners
+    osd = listeners.pop("osd.0")
+    write = held.ioctx.aio_operate("a", WriteOp().append(b"x"), timeout_s=0.02)
+    with pytest.raises(TimedOut):
+        await write
+    held.assert_nothing_leaked()
+    later = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await settle()
+    listeners["osd.0"] = osd
+    await eventually(lambda: held.osd.requests)
+    held.osd.reply(0)
+    await later
+    held.assert_nothing_leaked()
+
+
+async def test_an_idle_session_that_was_cut_is_opened_by_the_next_operation(cluster: FakeCluster) -> None:
+    await cluster.ioctx.append("a", b"x")
+    cluster.osd.cut()
+    await settle()
+    assert len(cluster.osd.accepted) == 1
+    await cluster.ioctx.append("a", b"x")
+    assert len(cluster.osd.accepted) == 2
+    assert [request.retry_attempt for request in cluster.osd.requests] == [0, 0]
+
+
+async def test_a_connection_that_breaks_again_and_again_is_opened_less_often(held: FakeCluster) -> None:
+    held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await eventually(lambda: held.osd.requests)
+    held.osd.cut()
+    await eventually(lambda: len(held.osd.requests) == 2)
+    held.osd.cut()
+    await settle()
+    session = held.client.objecter.sessions[0]
+    assert session.reopen_timer is not None
+    await eventually(lambda: len(held.osd.requests) == 3)
+    held.osd.reply(2)
+    await held.ioctx.aio_flush(1)
+    assert session.failures == 0
+    assert [request.retry_attempt for request in held.osd.requests] == [0, 1, 2]
+
+
+async def test_cut_and_down_at_once_loses_nothing(held: FakeCluster) -> None:
+    for number in range(3):
+        held.ioctx.aio_operate(f"object {number}", WriteOp().append(b"x"))
+    await eventually(lambda: len(held.osd.requests) == 3)
+    held.mon.set_osd(0, up=False)
+    held.osd.cut()
+    push(held)
+    await eventually(lambda: len(held.osds[1].requests) == 3)
+    for index in range(3):
+        held.osds[1].reply(index)
+    await held.ioctx.aio_flush(1)
+    held.assert_nothing_leaked()
+
+
+async def test_the_cluster_away_in_mid_flight_is_an_error_within_the_time_out() -> None:
+    async with running_cluster(auto=False, conf=RadosConf(osd_op_timeout_s=0.05)) as cluster:
+        task = asyncio.ensure_future(cluster.ioctx.read("a"))
+        await eventually(lambda: cluster.osd.requests)
+        await cluster.mon.messenger.shutdown()
+        for osd in cluster.osds:
+            await osd.messenger.shutdown()
+        with pytest.raises(TimedOut) as caught:
+            await task
+        assert caught.value.errno == errno.ETIMEDOUT
+        cluster.assert_nothing_leaked()
