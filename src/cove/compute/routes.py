@@ -1,0 +1,284 @@
+"""`/v2.1/servers`: the part of OpenStack's Compute API that Cove has, in its JSON and error forms.
+
+What that API has no word for is under `cove:` keys. Source: OpenStack's Compute API reference, v2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from cove.compute import qemu
+from cove.compute.boot import UndoError
+from cove.compute.models import NameInUse, Server, ServerNotFound, Status
+from cove.compute.network_api import (
+    FixedIpAlreadyInUse,
+    NetworkAmbiguous,
+    NetworkApiError,
+    NetworkNotFound,
+    NoMoreFixedIps,
+    PortInUse,
+    PortLimitExceeded,
+    PortNotFound,
+    PortNotFree,
+)
+from cove.compute.servers import BootRequest, ComputeService, ConflictingState, InvalidRequest
+from cove.errors import CoveError
+
+log = structlog.get_logger(__name__)
+
+CONSOLE_LINES_MAX = 100_000
+# Members of a POST's "server" that are used, and those that clients always send and that change nothing here.
+MEMBERS = frozenset({"name", "networks", "imageRef", "cove:disk_bytes", "cove:memory_mb"})
+MEMBERS_IGNORED = frozenset({"flavorRef", "min_count", "max_count", "OS-DCF:diskConfig", "config_drive", "metadata"})
+
+# First match decides: exception → HTTP status and the error form's member.
+ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
+    (ServerNotFound, 404, "itemNotFound"),
+    (InvalidRequest, 400, "badRequest"),
+    (NetworkNotFound, 400, "badRequest"),
+    (NetworkAmbiguous, 409, "conflictingRequest"),
+    (PortNotFound, 400, "badRequest"),
+    (FixedIpAlreadyInUse, 400, "badRequest"),
+    (NoMoreFixedIps, 400, "badRequest"),
+    (PortLimitExceeded, 403, "forbidden"),
+    (PortInUse, 409, "conflictingRequest"),
+    (PortNotFree, 409, "conflictingRequest"),
+    (NameInUse, 409, "conflictingRequest"),
+    (ConflictingState, 409, "conflictingRequest"),
+    (UndoError, 500, "computeFault"),
+    (NetworkApiError, 500, "computeFault"),
+    (CoveError, 500, "computeFault"),
+)
+# Nova's words: status → power state (1 running, 4 shut down, 0 none), vm state, task state.
+STATES: dict[Status, tuple[int, str, str | None]] = {
+    Status.BUILD: (0, "building", "spawning"),
+    Status.ACTIVE: (1, "active", None),
+    Status.SHUTOFF: (4, "stopped", None),
+    Status.ERROR: (0, "error", None),
+}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _error(status: int, member: str, message: str) -> Response:
+    return _json({member: {"code": status, "message": message}}, status)
+
+
+def _errors_in_form(handler: Handler) -> Handler:
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except CoveError as error:
+            for kind, status, member in ERRORS:
+                if isinstance(error, kind):
+                    if status == 500:
+                        log.error("compute.api", path=request.url.path, error=str(error))
+                    return _error(status, member, str(error))
+            raise
+
+    return handle
+
+
+def server_form(server: Server, paths: Any, base_url: str) -> dict[str, Any]:
+    """A server as GET shows it."""
+    runtime = server.runtime
+    power, vm_state, task_state = STATES[server.status]
+    addresses = [
+        {
+            "version": 6 if ":" in fixed.ip_address else 4,
+            "addr": fixed.ip_address,
+            "OS-EXT-IPS:type": "fixed",
+            "OS-EXT-IPS-MAC:mac_addr": runtime.mac_address,
+        }
+        for fixed in runtime.fixed_ips
+    ]
+    form: dict[str, Any] = {
+        "id": server.id,
+        "name": server.name,
+        "status": server.status.value,
+        "tenant_id": server.project_id,
+        "created": server.created_at,
+        "updated": server.updated_at,
+        "image": {"id": server.image} if server.image else "",
+        "flavor": {"original_name": "cove", "vcpus": 1, "ram": server.memory_mb, "disk": server.disk_bytes >> 30},
+        "addresses": {runtime.network_name or server.network_id: addresses} if addresses else {},
+        "accessIPv4": "",
+        "accessIPv6": "",
+        "metadata": {},
+        "key_name": None,
+        "config_drive": "",
+        "progress": 100 if server.status is Status.ACTIVE else 0,
+        "OS-EXT-STS:power_state": power,
+        "OS-EXT-STS:vm_state": vm_state,
+        "OS-EXT-STS:task_state": "deleting" if runtime.deleting else task_state,
+        "OS-SRV-USG:launched_at": runtime.launched_at,
+        "links": _links(server, base_url),
+        "cove:network_id": server.network_id,
+        "cove:port_id": server.port_id,
+        "cove:mac_address": runtime.mac_address,
+        "cove:memory_mb": server.memory_mb,
+        "cove:disk": {"pool": runtime.disk_pool, "name": runtime.disk_name, "size_bytes": server.disk_bytes},
+        "cove:console_socket": str(paths.serial_socket),
+        "cove:console_log": str(paths.console_log),
+    }
+    if runtime.fault is not None:
+        form["fault"] = msgspec.structs.asdict(runtime.fault)
+    return form
+
+
+def _links(server: Server, base_url: str) -> list[dict[str, str]]:
+    return [{"rel": "self", "href": f"{base_url}v2.1/servers/{server.id}"}]
+
+
+def _expect(value: Any, kind: type, field: str, wanted: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InvalidRequest(f"{field} {value!r}: {wanted} is wanted")
+    return value
+
+
+def parse_boot(body: Any, project_id: str) -> BootRequest:
+    """The request in a POST's body. Raises InvalidRequest."""
+    server = _expect(_expect(body, dict, "the body", "an object").get("server"), dict, "server", "an object")
+    unknown = set(server) - MEMBERS - MEMBERS_IGNORED
+    if unknown:
+        raise InvalidRequest(
+            f"server: unknown member {', '.join(sorted(unknown))}; known: {', '.join(sorted(MEMBERS))}"
+        )
+    if any(server.get(count, 1) != 1 for count in ("min_count", "max_count")):
+        raise InvalidRequest("min_count, max_count: one server at a time")
+    networks = _expect(server.get("networks"), list, "networks", "a list with one network or port")
+    if len(networks) != 1:
+        raise InvalidRequest(f"networks: {len(networks)} given, one is wanted")
+    wish = _expect(networks[0], dict, "networks[0]", "an object")
+    if not wish or set(wish) - {"uuid", "port", "fixed_ip"}:
+        raise InvalidRequest(f"networks[0] {wish!r}: uuid (perhaps with fixed_ip) or port is wanted")
+
+    def optional(source: Mapping[str, Any], key: str, kind: type, wanted: str) -> Any:
+        value = source.get(key)
+        return None if value is None else _expect(value, kind, key, wanted)
+
+    return BootRequest(
+        name=_expect(server.get("name"), str, "name", "a name"),
+        project_id=project_id,
+        network=optional(wish, "uuid", str, "a network's id or name"),
+        port_id=optional(wish, "port", str, "a port's id"),
+        fixed_ip=optional(wish, "fixed_ip", str, "an IP address"),
+        image=optional(server, "imageRef", str, "an image's name") or None,
+        disk_bytes=optional(server, "cove:disk_bytes", int, "a number of bytes"),
+        memory_mb=optional(server, "cove:memory_mb", int, "a number of MiB"),
+    )
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """The `name` filter: a part of the name, with ^ and $ as anchors (of the API's expressions, what clients send)."""
+    start, end = pattern.startswith("^"), pattern.endswith("$")
+    text = pattern.removeprefix("^").removesuffix("$").replace("\\", "")
+    if start and end:
+        return name == text
+    if start or end:
+        return name.startswith(text) if start else name.endswith(text)
+    return text in name
+
+
+def _console_lines(arguments: Any) -> int | None:
+    """How many lines of the console are asked for; None: all. Clients send a number, or a number as text."""
+    lines = _expect(arguments or {}, dict, "os-getConsoleOutput", "an object").get("length")
+    if isinstance(lines, str) and lines.isascii() and lines.isdigit():
+        lines = int(lines[:9])
+    if lines is None or lines == -1:
+        return None
+    if not 0 <= _expect(lines, int, "length", "a number") <= CONSOLE_LINES_MAX:
+        raise InvalidRequest(f"length {lines}: 0 to {CONSOLE_LINES_MAX} is wanted")
+    return int(lines)
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return msgspec.json.decode(await request.body())
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the body is no JSON: {error}") from None
+
+
+def _id(request: Request) -> str:
+    server_id = str(request.path_params["server_id"])
+    if not qemu.valid_id(server_id):
+        raise ServerNotFound(f"Instance {server_id[:64]} could not be found.")
+    return server_id
+
+
+def server_routes(service: Callable[[], ComputeService], *, project_id: str) -> list[BaseRoute]:
+    """The routes. `service` is asked at each request, so that the application may be made before the service is.
+
+    `project_id` is whose servers they are, until there is an identity service.
+    """
+
+    def form(server: Server, request: Request) -> dict[str, Any]:
+        return server_form(server, service().paths(server.id), str(request.base_url))
+
+    async def index(request: Request) -> Response:
+        found = await _matching(request)
+        short = [{"id": s.id, "name": s.name, "links": _links(s, str(request.base_url))} for s in found]
+        return _json({"servers": short})
+
+    async def detail(request: Request) -> Response:
+        return _json({"servers": [form(server, request) for server in await _matching(request)]})
+
+    async def _matching(request: Request) -> list[Server]:
+        pattern = request.query_params.get("name", "")
+        status = request.query_params.get("status", "").upper()
+        found = await service().list(project_id=project_id)
+        return [s for s in found if name_matches(pattern, s.name) and status in ("", s.status.value)]
+
+    async def create(request: Request) -> Response:
+        server = await service().boot(parse_boot(await _body(request), project_id))
+        base_url = str(request.base_url)
+        created = {"id": server.id, "links": _links(server, base_url), "OS-DCF:diskConfig": "MANUAL"}
+        answer = _json({"server": created}, 202)
+        answer.headers["Location"] = f"{base_url}v2.1/servers/{server.id}"
+        return answer
+
+    async def show(request: Request) -> Response:
+        return _json({"server": form(await service().show(_id(request)), request)})
+
+    async def delete(request: Request) -> Response:
+        await service().delete(_id(request))
+        return Response(status_code=204)
+
+    async def action(request: Request) -> Response:
+        server_id = _id(request)
+        body = _expect(await _body(request), dict, "the body", "an object with one action")
+        if len(body) != 1:
+            raise InvalidRequest(f"{len(body)} actions given, one is wanted")
+        [(name, arguments)] = body.items()
+        if name == "os-start":
+            await service().start_server(server_id)
+        elif name == "os-stop":
+            await service().stop_server(server_id)
+        elif name == "os-getConsoleOutput":
+            output = await service().console_output(server_id, lines=_console_lines(arguments))
+            return _json({"output": output})
+        else:
+            raise InvalidRequest(f"action {name!r}: os-start, os-stop or os-getConsoleOutput is wanted")
+        return Response(status_code=202)
+
+    base = "/v2.1/servers"
+    one = f"{base}/{{server_id}}"
+    return [
+        Route(base, _errors_in_form(index), methods=["GET"]),
+        Route(base, _errors_in_form(create), methods=["POST"]),
+        Route(f"{base}/detail", _errors_in_form(detail), methods=["GET"]),
+        Route(one, _errors_in_form(show), methods=["GET"]),
+        Route(one, _errors_in_form(delete), methods=["DELETE"]),
+        Route(f"{one}/action", _errors_in_form(action), methods=["POST"]),
+    ]

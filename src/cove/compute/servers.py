@@ -1,0 +1,487 @@
+"""The compute service: records of servers, the tasks that work on them, and what a start and an end of Cove mean.
+
+Each server has at most one piece of work at a time (its lock); work that outlives a request is a task owned here.
+A running guest has a watcher, which notices its end. Guests outlive the service: `stop` leaves them running and
+`start` finds them again; `shutdown` ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from cove.compute import boot, qemu
+from cove.compute.boot import PROVISION, RUN, Job, Patience, Toolbox
+from cove.compute.disks import DISK_BYTES_MAX, DISK_BYTES_MIN, IMAGE_POOL, SECTOR_BYTES, DiskService
+from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, read_from, tail
+from cove.compute.models import Fault, NameInUse, Runtime, Server, ServerNotFound, ServerRecords, Status, now
+from cove.compute.network_api import NetworkApi, check_binding
+from cove.compute.uids import UidPool
+from cove.compute.wiring import LinuxWiring, Wiring
+from cove.config import Settings
+from cove.db import Database
+from cove.errors import CoveError
+from cove.linux.processes import Process
+from cove.timeline import Timeline
+
+log = structlog.get_logger(__name__)
+
+DISK_BYTES_DEFAULT = 256 << 20
+MEMORY_MB_DEFAULT = 128
+MEMORY_MB_IMAGE_DEFAULT = 512
+HOUSEKEEPING_INTERVAL_S = 30.0
+SERVERS_MAX = 1000
+BOOTS_AT_ONCE = 8
+SHUTDOWN_GRACE_S = 5.0
+
+
+class InvalidRequest(CoveError):
+    """A request names something that cannot be: says field, value and remedy."""
+
+
+class ConflictingState(CoveError):
+    """The server is not in a state in which that can be done."""
+
+
+class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A server to be made. Either `network` (name or id) or `port_id` is given."""
+
+    name: str
+    project_id: str
+    network: str | None = None
+    port_id: str | None = None
+    fixed_ip: str | None = None
+    image: str | None = None
+    disk_bytes: int | None = None
+    memory_mb: int | None = None
+
+
+class ComputeService:
+    """Boots, lists, starts, stops and deletes servers."""
+
+    def __init__(
+        self,
+        db: Database,
+        network_api: NetworkApi,
+        disks: DiskService,
+        timeline: Timeline,
+        settings: Settings,
+        *,
+        hypervisor: Hypervisor | None = None,
+        wiring: Wiring | None = None,
+        uids: UidPool | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._records = ServerRecords(db)
+        self._tools = Toolbox(
+            network=network_api,
+            disks=disks,
+            hypervisor=hypervisor or QemuHypervisor(settings.run_dir, settings.state_dir),
+            wiring=wiring or LinuxWiring(settings.state_dir),
+            timeline=timeline,
+            records=self._records,
+            uids=uids or UidPool(),
+            guest_dir=settings.state_dir / "guest",
+            host=settings.host,
+            patience=patience or Patience(),
+        )
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._work: dict[str, asyncio.Task[None]] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._lease_watchers: dict[str, asyncio.Task[None]] = {}
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
+        self._stopping = False
+
+    @property
+    def guest_dir(self) -> Path:
+        """Where the micro guest is."""
+        return self._tools.guest_dir
+
+    # -- the life of the service ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Meet what the last run left: adopt running guests, disks first, and undo what was half made.
+
+        One server's trouble is logged and does not keep the others from being looked after.
+        """
+        self._stopping = False
+        servers = await self._records.list_all()
+        processes: dict[str, Process] = {}
+        for server in servers:
+            process = await self._tools.hypervisor.find(server.id)
+            if process is None:
+                continue
+            if server.status is Status.ACTIVE and not server.runtime.deleting:
+                processes[server.id] = process
+            else:
+                process.close()
+        # A guest waits for its disk only so long: disks first, all of them at once.
+        running = [server for server in servers if server.id in processes]
+        exports = await asyncio.gather(*map(self._export_again, running), return_exceptions=True)
+        for server, outcome in zip(running, exports, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error("compute.adopt", server=server.id, what="its disk is not served", error=str(outcome))
+        try:
+            await self._guard_again(running)
+        except CoveError as error:
+            log.error("compute.adopt", what="guests are not guarded against spoofing", error=str(error))
+        for server in running:
+            await self._adopt(server, processes[server.id])
+        for server in servers:
+            if server.id not in processes:
+                await self._recover(server)
+        await self._remove_strays({server.id for server in servers})
+        self._housekeeper = asyncio.create_task(self._keep_house(), name="compute housekeeping")
+
+    async def _export_again(self, server: Server) -> None:
+        assert server.runtime.uid is not None
+        self._tools.uids.restore(server.id, server.runtime.uid)
+        await boot.export_disk(Job(self._tools, server))
+
+    async def _guard_again(self, running: Sequence[Server]) -> None:
+        rules = [guest for server in running if (guest := boot.guest_rules(server))]
+        if rules:
+            await self._tools.wiring.reset_guards(rules)
+        else:
+            await self._tools.wiring.remove_guards()
+
+    async def _adopt(self, server: Server, process: Process) -> None:
+        self._watch(server.id, process)
+        self._tools.timeline.mark(server.id, "adopted", pid=process.pid)
+        try:
+            state = await self._tools.hypervisor.resume(server.id)
+        except CoveError as error:
+            log.warning("compute.adopt", server=server.id, error=str(error))
+        else:
+            log.info("compute.adopt", server=server.id, pid=process.pid, state=state)
+
+    async def _recover(self, server: Server) -> None:
+        """A server whose guest does not run, or should not: bring record and world together."""
+        job = Job(self._tools, server)
+        if server.runtime.deleting:
+            await self._finish_delete(job)
+            return
+        before = msgspec.json.encode(server)
+        if server.status is Status.BUILD:
+            left = await boot.undo(job, PROVISION + RUN)
+            self._fail(server, "Cove ended while this server was being built; what was made has been undone", left)
+        else:
+            await boot.undo(job, RUN)
+            if server.status is Status.ACTIVE:
+                server.status = Status.SHUTOFF
+        if msgspec.json.encode(server) != before:
+            await self._records.save(server)
+
+    async def _remove_strays(self, known: set[str]) -> None:
+        """Guests that no record knows (the database was replaced) end."""
+        for instance_id in await self._tools.hypervisor.list_present():
+            if instance_id not in known:
+                log.warning("compute.stray", instance=instance_id)
+                await self._tools.hypervisor.stop(instance_id, grace_s=0.0)
+                await self._tools.hypervisor.clear(instance_id)
+
+    async def stop(self) -> None:
+        """End this service, for a restart: guests run on, work that is under way is undone."""
+        self._stopping = True
+        housekeeper = [self._housekeeper] if self._housekeeper else []
+        tasks = [*self._work.values(), *self._watchers.values(), *self._lease_watchers.values(), *housekeeper]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._work.clear()
+        self._watchers.clear()
+        self._lease_watchers.clear()
+        self._housekeeper = None
+
+    async def shutdown(self) -> None:
+        """End every guest, all at once, and leave nothing of them on the host but their state."""
+        await self.stop()
+        servers = await self._records.list_all()
+        outcomes = await asyncio.gather(*map(self._power_off, servers), return_exceptions=True)
+        for server, outcome in zip(servers, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error("compute.shutdown", server=server.id, error=str(outcome))
+        await self._tools.wiring.remove_guards()
+
+    async def _power_off(self, server: Server) -> None:
+        if server.status is Status.ACTIVE:
+            await boot.undo(Job(self._tools, server, grace_s=SHUTDOWN_GRACE_S), RUN)
+            server.status = Status.SHUTOFF
+            await self._records.save(server)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
+            for server_id in list(self._watchers):
+                try:
+                    await self._tools.hypervisor.trim_console_log(server_id)
+                except OSError as error:
+                    log.warning("compute.housekeeping", server=server_id, error=str(error))
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    async def boot(self, request: BootRequest) -> Server:
+        """Record a server and build it in the background: see `wait`, or look at its status.
+
+        A record in ERROR holds nothing, so a new server may take its name. Raises InvalidRequest, NameInUse,
+        ConflictingState, or a NetworkApiError.
+        """
+        server = await self._new_record(request)
+        earlier = await self._records.find(request.name, request.project_id)
+        if earlier is not None and earlier.status is Status.ERROR:
+            await self.delete(earlier.id)
+        await self._records.insert(server)
+        self._tools.timeline.mark(server.id, "requested", name=server.name)
+        self._start_work(server.id, self._build(server))
+        return server
+
+    async def _new_record(self, request: BootRequest) -> Server:
+        if not qemu.valid_name(request.name):
+            raise InvalidRequest(
+                f"name {request.name!r}: letters, digits, dots and dashes, at most 63: it becomes a host name"
+            )
+        if (request.network is None) == (request.port_id is None):
+            raise InvalidRequest("networks: one network or one port is wanted")
+        if self._stopping:
+            raise ConflictingState("Cove is stopping")
+        if len(await self._records.list_all()) >= SERVERS_MAX:
+            raise ConflictingState(f"there are {SERVERS_MAX} servers already: delete one")
+        memory_mb = request.memory_mb or (MEMORY_MB_IMAGE_DEFAULT if request.image else MEMORY_MB_DEFAULT)
+        if not qemu.MEMORY_MB_MIN <= memory_mb <= qemu.MEMORY_MB_MAX:
+            raise InvalidRequest(f"memory_mb {memory_mb}: at least {qemu.MEMORY_MB_MIN}: a guest starts with no less")
+        disk_bytes = await self._disk_size(request)
+        server_id = str(uuid.uuid4())
+        if request.port_id is not None:
+            if request.fixed_ip is not None:
+                raise InvalidRequest("fixed_ip: a port has its address already; give a network to choose one")
+            port = await self._tools.network.show_port(request.port_id)
+            check_binding(port, server_id)
+            network = await self._tools.network.find_network(port.network_id)
+        else:
+            network = await self._tools.network.find_network(request.network or "")
+        created = now()
+        runtime = Runtime(
+            disk_name=f"{request.name}-disk",
+            port_given=request.port_id is not None,
+            network_name=network.name,
+            fixed_ip_wanted=request.fixed_ip,
+        )
+        return Server(
+            id=server_id, name=request.name, project_id=request.project_id, status=Status.BUILD,
+            image=request.image, network_id=network.id, port_id=request.port_id, memory_mb=memory_mb,
+            disk_bytes=disk_bytes, runtime=runtime, created_at=created, updated_at=created,
+        )  # fmt: skip
+
+    async def _disk_size(self, request: BootRequest) -> int:
+        smallest = DISK_BYTES_MIN
+        if request.image is not None:
+            try:
+                smallest = (await self._tools.disks.info(IMAGE_POOL, request.image)).size_bytes
+            except CoveError as error:
+                raise InvalidRequest(f"image {request.image!r}: {error}: see `cove image list`") from error
+        wanted = request.disk_bytes or max(smallest, DISK_BYTES_DEFAULT)
+        if not smallest <= wanted <= DISK_BYTES_MAX or wanted % SECTOR_BYTES:
+            raise InvalidRequest(f"disk_bytes {wanted}: a multiple of {SECTOR_BYTES} from {smallest} up is wanted")
+        return wanted
+
+    async def wait(self, server_id: str, timeout_s: float) -> Server:
+        """Wait for the work on a server to end, and return its record. Raises TimeoutError, ServerNotFound."""
+        task = self._work.get(server_id)
+        if task is not None:
+            done, _ = await asyncio.wait([task], timeout=timeout_s)
+            if not done:
+                raise TimeoutError(f"server {server_id} is not ready after {timeout_s:.0f} s")
+        return await self._records.get(server_id)
+
+    async def list(self, *, project_id: str | None = None, name: str | None = None) -> list[Server]:
+        """All servers, oldest first, or a project's, or those of a name."""
+        return await self._records.list_all(project_id, name)
+
+    async def show(self, server_id: str) -> Server:
+        """Raises ServerNotFound."""
+        return await self._records.get(server_id)
+
+    def paths(self, server_id: str) -> InstancePaths:
+        """Where the server's sockets and logs are."""
+        return self._tools.hypervisor.paths(server_id)
+
+    async def console_output(self, server_id: str, *, lines: int | None = None) -> str:
+        """The console's log, or its last lines. Raises ServerNotFound."""
+        await self._records.get(server_id)
+        log_file = self.paths(server_id).console_log
+        if lines is None:
+            return await asyncio.to_thread(read_from, log_file, 0)
+        text = await asyncio.to_thread(tail, log_file, 1 << 20)
+        return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+
+    async def start_server(self, server_id: str) -> Server:
+        """Start a server that is SHUTOFF, in the background. Raises ServerNotFound, ConflictingState."""
+        server = await self._records.get(server_id)
+        if server.status is not Status.SHUTOFF or server_id in self._work or self._stopping:
+            raise ConflictingState(f"server {server_id} is {server.status}: only one that is SHUTOFF can be started")
+        self._start_work(server_id, self._run_again(server_id))
+        return server
+
+    async def stop_server(self, server_id: str) -> Server:
+        """Power a server off, in the background. Raises ServerNotFound, ConflictingState."""
+        server = await self._records.get(server_id)
+        if server.status is not Status.ACTIVE or server_id in self._work or self._stopping:
+            raise ConflictingState(f"server {server_id} is {server.status}: only one that is ACTIVE can be stopped")
+        self._start_work(server_id, self._halt(server_id))
+        return server
+
+    async def delete(self, server_id: str) -> None:
+        """Undo all that was made for a server, work under way included, and forget it.
+
+        Raises ServerNotFound, or UndoError if something could not be removed: then the record stays, for another try.
+        """
+        await self._records.get(server_id)
+        work = self._work.get(server_id)
+        if work is not None:
+            work.cancel()
+            await asyncio.wait([work])
+        async with self._lock(server_id):
+            await self._unwatch(server_id)
+            server = await self._records.get(server_id)
+            server.runtime.deleting = True
+            await self._records.save(server)
+            await self._finish_delete(Job(self._tools, server))
+        self._locks.pop(server_id, None)
+
+    async def _finish_delete(self, job: Job) -> None:
+        left = await boot.undo(job, PROVISION + RUN)
+        if left:
+            self._fail(job.server, "the server could not be deleted", left)
+            await self._records.save(job.server)
+            raise boot.UndoError(f"server {job.server.id} is not all gone: {'; '.join(left)}")
+        await self._records.delete(job.server.id)
+        self._tools.timeline.mark(job.server.id, "deleted")
+
+    # -- work -------------------------------------------------------------------------------------------------------
+
+    def _lock(self, server_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(server_id, asyncio.Lock())
+
+    def _start_work(self, server_id: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"server {server_id}")
+        self._work[server_id] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._work.get(server_id) is done:
+                del self._work[server_id]
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.error("compute.work", server=server_id, error=str(error), exc_info=error)
+
+        task.add_done_callback(forget)
+
+    async def _build(self, server: Server) -> None:
+        job = Job(self._tools, server)
+        async with self._boots, self._lock(server.id):
+            try:
+                await boot.advance(job, PROVISION + boot.steps_to_start(server))
+            except BaseException as error:
+                self._fail(server, _why(error), getattr(error, "__notes__", ()))
+                await self._records.save(server)
+                if not isinstance(error, Exception):
+                    raise
+                return
+            await self._now_active(job)
+
+    async def _run_again(self, server_id: str) -> None:
+        async with self._boots, self._lock(server_id):
+            server = await self._records.get(server_id)
+            job = Job(self._tools, server)
+            try:
+                await boot.advance(job, boot.steps_to_start(server))
+            except BaseException as error:
+                # It is as SHUTOFF as before, and its disk is untouched; the fault says why it did not start.
+                server.runtime.fault = _fault(_why(error), getattr(error, "__notes__", ()))
+                await self._records.save(server)
+                if not isinstance(error, Exception):
+                    raise
+                return
+            await self._now_active(job)
+
+    async def _now_active(self, job: Job) -> None:
+        assert job.process is not None
+        job.server.status = Status.ACTIVE
+        job.server.runtime.fault = None
+        await self._records.save(job.server)
+        self._watch(job.server.id, job.process)
+        job.mark("active")
+        if not job.is_micro_guest:
+            self._lease_watchers[job.server.id] = asyncio.create_task(self._see_lease(job), name="see lease")
+
+    async def _see_lease(self, job: Job) -> None:
+        """A user's own image counts as started before it asks for an address: tell when it does."""
+        try:
+            await boot.watch_lease(job)
+        except boot.BootError as error:
+            job.mark("no_lease", error=str(error))
+
+    async def _halt(self, server_id: str) -> None:
+        async with self._lock(server_id):
+            await self._unwatch(server_id)
+            server = await self._records.get(server_id)
+            job = Job(self._tools, server, grace_s=self._tools.patience.power_off_s)
+            left = await boot.undo(job, RUN)
+            server.status = Status.SHUTOFF
+            if left:
+                server.runtime.fault = _fault("the server did not stop cleanly", left)
+            await self._records.save(server)
+            job.mark("stopped")
+
+    def _watch(self, server_id: str, process: Process) -> None:
+        self._watchers[server_id] = asyncio.create_task(self._notice_end(server_id, process), name=f"watch {server_id}")
+
+    async def _unwatch(self, server_id: str) -> None:
+        found = [watchers.pop(server_id, None) for watchers in (self._watchers, self._lease_watchers)]
+        tasks = [task for task in found if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _notice_end(self, server_id: str, process: Process) -> None:
+        """A guest that ends by itself (poweroff, a crash of QEMU) leaves a server that is SHUTOFF."""
+        try:
+            await process.wait()
+        finally:
+            process.close()
+        async with self._lock(server_id):
+            try:
+                server = await self._records.get(server_id)
+            except ServerNotFound:
+                return
+            self._watchers.pop(server_id, None)
+            if (lease_watcher := self._lease_watchers.pop(server_id, None)) is not None:
+                lease_watcher.cancel()
+            log.info("compute.guest_ended", server=server_id)
+            await boot.undo(Job(self._tools, server), RUN)
+            server.status = Status.SHUTOFF
+            await self._records.save(server)
+            self._tools.timeline.mark(server_id, "ended")
+
+    def _fail(self, server: Server, message: str, left: Any) -> None:
+        server.status = Status.ERROR
+        server.runtime.fault = _fault(message, left)
+
+
+def _fault(message: str, left: Any) -> Fault:
+    details = "; ".join(str(note) for note in left)
+    return Fault(500, f"{message} ({details})" if details else message, now())
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "the work on this server was cancelled; what was made has been undone"
+    return str(error) or type(error).__name__
+
+
+__all__ = ["BootRequest", "ComputeService", "ConflictingState", "InvalidRequest", "NameInUse", "ServerNotFound"]
