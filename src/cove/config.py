@@ -18,28 +18,28 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="COVE_", extra="forbid", frozen=True)
 
-    state_dir: Path = Field(Path("/var/lib/cove"), description="What survives a restart: database, store, instances.")
-    run_dir: Path = Field(Path("/run/cove"), description="What lives as long as `cove up`: token, pid, sockets.")
+    state_dir: Path = Field(default=Path("/var/lib/cove"), description="What survives a restart: database, store, instances.")
+    run_dir: Path = Field(default=Path("/run/cove"), description="What lives as long as `cove up`: token, pid, sockets.")
     host: str = Field(default_factory=lambda: socket.gethostname().split(".")[0], description="Name of this host.")
 
-    api_host: str = Field("127.0.0.1", description="Address of the API; loopback only until there is an identity service.")
-    api_port: int = Field(9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one).")
+    api_host: str = Field(default="127.0.0.1", description="Address of the API; loopback only until there is an identity service.")
+    api_port: int = Field(default=9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one).")
 
-    database_url: str = Field("", description="Empty: SQLite in the state directory.")
-    bus_url: str = Field("local://", description="Message bus between the API and the agents.")
-    storage_url: str = Field("", description="Empty: the embedded store in the state directory.")
+    database_url: str = Field(default="", description="Empty: SQLite in the state directory.")
+    bus_url: str = Field(default="local://", description="Message bus between the API and the agents.")
+    storage_url: str = Field(default="", description="Empty: the embedded store in the state directory.")
 
-    dns_domain: str = Field("openstacklocal", description="Domain of the names that the DHCP servers hand out.")
-    dhcp_lease_duration_s: int = Field(86400, ge=120, description="Lease time that the DHCP servers hand out.")
-    dhcp_agent_notification: bool = Field(True, description="Tell the DHCP agents of changes.")
-    agent_report_interval_s: float = Field(30.0, gt=0, description="How often an agent reports that it lives.")
-    agent_down_time_s: float = Field(75.0, gt=0, description="Silence after which an agent counts as down.")
-    network_mtu: int = Field(1500, ge=576, le=9000, description="MTU of a network that does not ask for another.")
+    dns_domain: str = Field(default="openstacklocal", description="Domain of the names that the DHCP servers hand out.")
+    dhcp_lease_duration_s: int = Field(default=86400, ge=120, description="Lease time that the DHCP servers hand out.")
+    dhcp_agent_notification: bool = Field(default=True, description="Tell the DHCP agents of changes.")
+    agent_report_interval_s: float = Field(default=30.0, gt=0, description="How often an agent reports that it lives.")
+    agent_down_time_s: float = Field(default=75.0, gt=0, description="Silence after which an agent counts as down.")
+    network_mtu: int = Field(default=1500, ge=576, le=9000, description="MTU of a network that does not ask for another.")
 
-    objecter_inflight_ops: int = Field(1024, gt=0, description="Operations in flight for each storage client.")
-    objecter_inflight_op_bytes: int = Field(100 << 20, gt=0, description="Bytes in flight for each storage client.")
-    rados_osd_op_timeout_s: float = Field(30.0, ge=0, description="Time-out of a storage operation; 0 is none.")
-    store_map_size_bytes: int = Field(1 << 40, gt=0, description="Largest size of the embedded store (address space).")
+    objecter_inflight_ops: int = Field(default=1024, gt=0, description="Operations in flight for each storage client.")
+    objecter_inflight_op_bytes: int = Field(default=100 << 20, gt=0, description="Bytes in flight for each storage client.")
+    rados_osd_op_timeout_s: float = Field(default=30.0, ge=0, description="Time-out of a storage operation; 0 is none.")
+    store_map_size_bytes: int = Field(default=1 << 40, gt=0, description="Largest size of the embedded store (address space).")
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,43 @@
+"""A small keep-alive HTTP client, so that a benchmark measures the server and not its own client library."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+
+class Http:
+    """One connection; requests one after another."""
+
+    def __init__(self, run_directory: Path) -> None:
+        endpoint = json.loads((run_directory / "endpoint.json").read_text())
+        self.address = urlsplit(endpoint["api_url"])
+        self.token = (run_directory / "token").read_text().strip()
+
+    async def __aenter__(self) -> Self:
+        host, port = self.address.hostname, self.address.port
+        self.reader, self.writer = await asyncio.open_connection(host, port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+    async def request(self, method: str, path: str, body: Any = None) -> Any:
+        """The decoded JSON of the answer. Raises RuntimeError for an error status."""
+        data = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: cove\r\nX-Auth-Token: {self.token}\r\nContent-Length: {len(data)}\r\n\r\n"
+        self.writer.write(head.encode() + data)
+        header = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 120)
+        status = int(header.split(b" ", 2)[1])
+        length = next(
+            (int(line.split(b":")[1]) for line in header.split(b"\r\n") if line.lower().startswith(b"content-length")),
+            0,
+        )
+        content = await self.reader.readexactly(length)
+        if status >= 400:
+            raise RuntimeError(f"{method} {path}: {status} {content.decode(errors='replace')[:500]}")
+        return json.loads(content) if content else None

@@ -1,0 +1,77 @@
+# Sourced by quickstart and run-tests: Debian packages and the virtual environment, each only where something is missing.
+
+# The programs of Debian's administration are not on everybody's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+LOG=${TMPDIR:-/tmp}/cove-setup.$$.log
+trap 'rm -f "$LOG"' EXIT
+
+# step TEXT COMMAND...: run a long command under a spinner; on failure show what it printed.
+step() {
+    local text=$1 pid spin='|/-\' i=0 began=$SECONDS
+    shift
+    "$@" >"$LOG" 2>&1 &
+    pid=$!
+    if [ -t 1 ]; then
+        while kill -0 "$pid" 2>/dev/null; do
+            printf '\r%s %s (%d s) ' "${spin:i++%4:1}" "$text" $((SECONDS - began))
+            sleep 0.2
+        done
+        printf '\r\033[K'
+    fi
+    if wait "$pid"; then
+        echo "ok  $text ($((SECONDS - began)) s)"
+    else
+        echo "failed: $text" >&2
+        tail -n 30 "$LOG" >&2
+        return 1
+    fi
+}
+
+# missing_packages FILE...: those of the listed packages that are not installed.
+missing_packages() {
+    local package
+    grep -hv '^#' "$@" | while read -r package; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+    done
+}
+
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
+}
+
+# ensure_packages FILE...: install what is missing of the listed packages; needs root only then.
+ensure_packages() {
+    local missing
+    missing=$(missing_packages "$@" | xargs)
+    [ -z "$missing" ] && return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "these packages are missing: $missing" >&2
+        echo "install them: sudo apt-get install $missing" >&2
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    step "installing Debian packages: $missing" install_packages $missing
+}
+
+make_venv() {
+    rm -rf .venv
+    # Debian's own Python first: it is the one whose venv package was installed above
+    local python
+    for python in /usr/bin/python3 python3; do
+        "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    done
+    "$python" -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e "$1"
+}
+
+# ensure_venv SPEC: .venv with Cove in it; SPEC is `.` or `.[dev]`. Made anew when the requirements changed.
+ensure_venv() {
+    local spec=$1 stamp
+    stamp=$(cat pyproject.toml requirements.lock | sha256sum | cut -d' ' -f1)
+    if [ "$(cat .venv/.cove-stamp 2>/dev/null)" = "$stamp dev" ] ||
+        { [ "$spec" = . ] && [ "$(cat .venv/.cove-stamp 2>/dev/null)" = "$stamp" ]; }; then
+        return 0
+    fi
+    step "making the virtual environment .venv" make_venv "$spec"
+    if [ "$spec" = . ]; then echo "$stamp"; else echo "$stamp dev"; fi >.venv/.cove-stamp
+}

@@ -1,0 +1,5 @@
+"""`python -m cove.cli`: the `cove` command."""
+
+from .main import main
+
+main()

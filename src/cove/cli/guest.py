@@ -1,0 +1,37 @@
+"""`cove guest build`: the micro guest, from Debian's kernel and a static busybox."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from ..config import Settings
+from .output import console, human_bytes
+
+app = typer.Typer(help="The micro guest that VMs boot without an image.", no_args_is_help=True)
+
+
+@app.callback()
+def guest() -> None:
+    """The micro guest that VMs boot without an image."""
+
+
+@app.command()
+def build() -> None:
+    """Build the micro guest; quick if it is there already."""
+    from ..compute.guest import build_guest
+
+    settings = Settings()
+    with console.status("building the micro guest") as status:
+        files = asyncio.run(
+            build_guest(
+                settings.state_dir / "guest",
+                progress=lambda text: status.update(f"micro guest: {text}"),
+            )
+        )
+    console.print(
+        f"guest   kernel {files.kernel_release} {human_bytes(files.vmlinuz.stat().st_size)}"
+        f" · initramfs {human_bytes(files.initramfs.stat().st_size)}",
+        markup=False,
+    )

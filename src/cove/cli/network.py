@@ -1,0 +1,45 @@
+"""`cove network`: create, list, show, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..config import Settings
+from .client import Client
+from .output import Format, FormatOption, print_list, print_one
+from .resources import delete_resources, show_resource
+
+app = typer.Typer(help="Networks.", no_args_is_help=True)
+COLUMNS = ("name", "status", "admin_state_up", "id")
+
+
+@app.command()
+def create(
+    name: str, mtu: Annotated[int | None, typer.Option(help="Bytes.")] = None, format: FormatOption = Format.TABLE
+) -> None:
+    """Create a network."""
+    with Client.open(Settings()) as client:
+        attributes = {"name": name} | ({"mtu": mtu} if mtu is not None else {})
+        print_one(client.post("/v2.0/networks", {"network": attributes})["network"], format)
+
+
+@app.command("list")
+def list_(format: FormatOption = Format.TABLE) -> None:
+    """List networks."""
+    with Client.open(Settings()) as client:
+        rows = client.get("/v2.0/networks")["networks"]
+        print_list(rows, COLUMNS, format, empty="no networks: `cove network create NAME` makes one")
+
+
+@app.command()
+def show(network: str, format: FormatOption = Format.TABLE) -> None:
+    """Show a network, by name or id."""
+    show_resource("networks", network, format)
+
+
+@app.command()
+def delete(networks: list[str]) -> None:
+    """Delete networks, by name or id."""
+    delete_resources("networks", networks)

@@ -1,0 +1,65 @@
+"""`cove port`: create, list, show, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..config import Settings
+from .client import Client
+from .output import Format, FormatOption, print_list, print_one
+from .resources import delete_resources, show_resource
+
+app = typer.Typer(help="Ports: a MAC address and IP addresses on a network.", no_args_is_help=True)
+COLUMNS = ("name", "mac_address", "addresses", "status", "device_owner", "id")
+
+
+def with_addresses(port: dict[str, Any]) -> dict[str, Any]:
+    """Add a short column of the IP addresses."""
+    return port | {"addresses": [ip["ip_address"] for ip in port.get("fixed_ips", ())]}
+
+
+@app.command()
+def create(
+    network: Annotated[str, typer.Option(help="Name or id of the network.")],
+    name: Annotated[str, typer.Argument()] = "",
+    ip: Annotated[
+        list[str] | None, typer.Option(help="An address to have; repeatable. Default: the next free one.")
+    ] = None,
+    mac: Annotated[str | None, typer.Option(help="Default: a new one.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Create a port."""
+    with Client.open(Settings()) as client:
+        attributes: dict[str, Any] = {"name": name, "network_id": client.find("networks", network)["id"]}
+        if ip:
+            attributes["fixed_ips"] = [{"ip_address": address} for address in ip]
+        if mac:
+            attributes["mac_address"] = mac
+        print_one(client.post("/v2.0/ports", {"port": attributes})["port"], format)
+
+
+@app.command("list")
+def list_(
+    network: Annotated[str | None, typer.Option(help="Only of this network.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """List ports."""
+    with Client.open(Settings()) as client:
+        network_id = client.find("networks", network)["id"] if network else None
+        rows = client.get("/v2.0/ports", network_id=network_id)["ports"]
+        rows = rows if format is Format.JSON else [with_addresses(row) for row in rows]
+        print_list(rows, COLUMNS, format, empty="no ports: `cove port create --network N` makes one")
+
+
+@app.command()
+def show(port: str, format: FormatOption = Format.TABLE) -> None:
+    """Show a port, by name or id."""
+    show_resource("ports", port, format)
+
+
+@app.command()
+def delete(ports: list[str]) -> None:
+    """Delete ports, by name or id."""
+    delete_resources("ports", ports)

@@ -1,0 +1,90 @@
+"""`cove subnet`: create, list, show, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..config import Settings
+from .client import Client
+from .output import Format, FormatOption, print_list, print_one
+from .resources import delete_resources, show_resource
+
+app = typer.Typer(help="Subnets.", no_args_is_help=True)
+COLUMNS = ("name", "cidr", "gateway_ip", "enable_dhcp", "pools", "id")
+
+
+def with_pools(subnet: dict[str, Any]) -> dict[str, Any]:
+    """Add a short column of the allocation pools."""
+    pools = [f"{pool['start']}-{pool['end']}" for pool in subnet.get("allocation_pools", ())]
+    return subnet | {"pools": pools}
+
+
+def parse_pool(text: str) -> dict[str, str]:
+    """`10.0.0.10-10.0.0.20` → a pool. Raises typer.BadParameter."""
+    start, dash, end = text.partition("-")
+    if not dash:
+        raise typer.BadParameter(f"{text!r} is no pool: give FIRST-LAST, such as 10.0.0.10-10.0.0.20")
+    return {"start": start.strip(), "end": end.strip()}
+
+
+@app.command()
+def create(
+    name: str,
+    network: Annotated[str, typer.Option(help="Name or id of the network.")],
+    cidr: Annotated[str, typer.Option(help="Such as 10.0.0.0/24.")],
+    gateway: Annotated[str | None, typer.Option(help="An address, or none. Default: the first address.")] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option(help="FIRST-LAST; repeatable. Default: all but the gateway.")
+    ] = None,
+    dhcp: Annotated[bool, typer.Option(help="Serve the subnet by DHCP.")] = True,
+    dns: Annotated[list[str] | None, typer.Option(help="Address of a name server; repeatable.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Create a subnet."""
+    with Client.open(Settings()) as client:
+        attributes: dict[str, Any] = {
+            "name": name,
+            "network_id": client.find("networks", network)["id"],
+            "cidr": cidr,
+            "ip_version": 6 if ":" in cidr else 4,
+            "enable_dhcp": dhcp,
+        }
+        if gateway is not None:
+            attributes["gateway_ip"] = None if gateway == "none" else gateway
+        if pool:
+            attributes["allocation_pools"] = [parse_pool(text) for text in pool]
+        if dns:
+            attributes["dns_nameservers"] = dns
+        print_one(client.post("/v2.0/subnets", {"subnet": attributes})["subnet"], format)
+
+
+@app.command("list")
+def list_(
+    network: Annotated[str | None, typer.Option(help="Only of this network.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """List subnets."""
+    with Client.open(Settings()) as client:
+        network_id = client.find("networks", network)["id"] if network else None
+        rows = client.get("/v2.0/subnets", network_id=network_id)["subnets"]
+        rows = rows if format is Format.JSON else [with_pools(row) for row in rows]
+        print_list(
+            rows,
+            COLUMNS,
+            format,
+            empty="no subnets: `cove subnet create NAME --network N --cidr 10.0.0.0/24` makes one",
+        )
+
+
+@app.command()
+def show(subnet: str, format: FormatOption = Format.TABLE) -> None:
+    """Show a subnet, by name or id."""
+    show_resource("subnets", subnet, format)
+
+
+@app.command()
+def delete(subnets: list[str]) -> None:
+    """Delete subnets, by name or id."""
+    delete_resources("subnets", subnets)

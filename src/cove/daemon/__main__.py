@@ -1,0 +1,68 @@
+"""`python -m cove.daemon`: run the server until it is told to stop.
+
+SIGTERM and SIGINT end the server only: VMs and DHCP servers go on, and the next start takes them over.
+`cove down` (POST /cove/v1/shutdown) ends those too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+
+import structlog
+import uvloop
+
+from ..config import Settings
+from .logs import configure_logs
+from .service import Service
+
+log = structlog.get_logger(__name__)
+
+
+def say(fd: int | None, message: str) -> None:
+    """Tell whoever started us, in one line."""
+    if fd is None:
+        sys.stderr.write(message + "\n")
+        return
+    with contextlib.suppress(OSError):
+        os.write(fd, (message.replace("\n", " ") + "\n").encode())
+        os.close(fd)
+
+
+async def run(settings: Settings, ready_fd: int | None) -> int:
+    """Serve until a signal or a shutdown request; the exit code."""
+    service = Service(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.request_stop)
+    try:
+        await service.start()
+    except Exception as error:
+        log.exception("start_failed")
+        say(ready_fd, f"the server could not start: {error}")
+        await service.stop()
+        return 1
+    gc.freeze()  # what lives for ever needs no walking over
+    say(ready_fd, "ready")
+    await service.stop_requested.wait()
+    await service.stop()
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cove.daemon", description="Cove's server; use `cove up`.")
+    parser.add_argument("--ready-fd", type=int, default=None, help="descriptor to write `ready` or an error to")
+    options = parser.parse_args(arguments)
+    os.umask(0o077)
+    configure_logs()
+    return uvloop.run(run(Settings(), options.ready_fd))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
