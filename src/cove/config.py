@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     objecter_inflight_ops: int = Field(default=1024, gt=0, description="Operations in flight for each storage client.")
     objecter_inflight_op_bytes: int = Field(default=100 << 20, gt=0, description="Bytes in flight for each storage client.")
-    rados_osd_op_timeout_s: float = Field(default=30.0, ge=0, description="Time-out of a storage operation; 0 is none.")
+    rados_osd_op_timeout_s: float = Field(default=60.0, ge=0, description="Time-out of a storage operation; 0 is none.")
     store_map_size_bytes: int = Field(default=1 << 40, gt=0, description="Largest size of the embedded store (address space).")
 
     @classmethod

@@ -47,10 +47,10 @@ def port_line(port: dict[str, Any], steps: list[dict[str, Any]]) -> str:
 class Progress:
     """Prints each line of a boot as soon as it is complete, and a spinner that says what is awaited."""
 
-    def __init__(self, client: Client, server: dict[str, Any], status: Status) -> None:
+    def __init__(self, client: Client, server_id: str, name: str, status: Status) -> None:
         self.client = client
-        self.id = server["id"]
-        self.name = server["name"]
+        self.id = server_id
+        self.name = name
         self.status = status
         self.printed: set[str] = set()
 
@@ -84,57 +84,73 @@ class Progress:
 
 
 def server_line(server: dict[str, Any], steps: list[dict[str, Any]], port_steps: list[dict[str, Any]]) -> str:
-    """The VM's DHCP exchange and its disk, from the start of QEMU."""
-    parts = []
-    started = first(steps, "started")
-    origin = started["at"] if started else server.get("cove:started_at", 0.0)
-    offered = [step for name in DHCP_STEPS if (step := first([s for s in port_steps if s["at"] >= origin], name))]
-    for position, step in enumerate(offered):
-        text = step["name"]
-        if position == 0:
-            text += f" +{duration(step['at'] - origin)}"
-        if text == "DHCPACK":
-            text += f" {step['detail'].get('ip_address', '')}"
+    """The VM's DHCP exchange and its disk since the newest start of QEMU; what it is where that is long ago."""
+    starts = [step for step in steps if step["name"] == "started"]
+    if not starts:
+        addresses = [entry["addr"] for entries in server["addresses"].values() for entry in entries]
+        parts = [server["status"], *addresses]
+    else:
+        origin = starts[-1]["at"]
+        parts = exchange_parts([step for step in port_steps if step["at"] >= origin], origin)
+        disk = first([step for step in steps if step["at"] >= origin], "disk_verified")
+        if disk is not None:
+            detail = disk["detail"]
+            parts.append(f"/dev/{detail['disk']} {human_bytes(detail['size_bytes'])} {DISK_STATES[detail['state']]}")
+    return SEPARATOR.join([*parts, f"login on `cove console {server['name']}`"])
+
+
+def exchange_parts(port_steps: list[dict[str, Any]], origin: float) -> list[str]:
+    """`DHCPDISCOVER +2.4 s`, `DHCPOFFER`, …, and the lease."""
+    parts: list[str] = []
+    for name in DHCP_STEPS:
+        step = first(port_steps, name)
+        if step is None:
+            continue
+        text = name if parts else f"{name} +{duration(step['at'] - origin)}"
+        detail = step["detail"]
+        if name == "DHCPACK":
+            text += f" {detail['ip_address']}"
         parts.append(text)
-    if offered and offered[-1]["name"] == "DHCPACK" and offered[-1]["detail"].get("lease_s"):
-        parts.append(f"lease {offered[-1]['detail']['lease_s']} s")
-    disk = first(steps, "disk_verified")
-    if disk is not None:
-        parts.append(
-            f"/dev/{disk['detail']['disk']} {human_bytes(disk['detail']['size_bytes'])} {DISK_STATES[disk['detail']['state']]}"
-        )
-    parts.append(f"login on `cove console {server['name']}`")
-    return SEPARATOR.join(parts)
+        if name == "DHCPACK" and detail.get("lease_s"):
+            parts.append(f"lease {detail['lease_s']} s")
+    return parts
 
 
 def boot_server(client: Client, body: dict[str, Any]) -> dict[str, Any]:
     """POST a server and follow its boot to the end. Raises CoveError with the fault when it fails."""
     server = client.post("/v2.1/servers", {"server": body})["server"]
-    server["name"] = body["name"]
+    return follow(client, server["id"], body["name"])
+
+
+def start_server(client: Client, server: dict[str, Any]) -> dict[str, Any]:
+    """Start a server that is shut off, and follow its boot to the end."""
+    client.post(f"/v2.1/servers/{server['id']}/action", {"os-start": None})
+    return follow(client, server["id"], server["name"])
+
+
+def follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
+    """Show a boot while it happens, until the server is ACTIVE. Raises CoveError with the fault when it fails."""
     deadline = time.monotonic() + BOOT_TIMEOUT_S
     with console.status("asking for the VM") as status:
-        progress = Progress(client, server, status)
+        progress = Progress(client, server_id, name, status)
         while True:
             progress.update()
-            current = client.get(f"/v2.1/servers/{server['id']}")["server"]
-            if current["status"] == "ERROR":
-                fault = current.get("fault", {}).get("message", "no reason given")
-                raise CoveError(f"{body['name']} could not boot: {fault}")
-            if current["status"] == "ACTIVE":
+            server = client.get(f"/v2.1/servers/{server_id}")["server"]
+            if server["status"] == "ERROR":
+                fault = server.get("fault", {}).get("message", "no reason given")
+                raise CoveError(f"{name} could not boot: {fault}")
+            if server["status"] == "ACTIVE":
                 progress.update()
                 break
             if time.monotonic() > deadline:
-                raise CoveError(
-                    f"{body['name']} is not up after {BOOT_TIMEOUT_S:.0f} s: `cove server show {body['name']}`"
-                )
+                raise CoveError(f"{name} is not up after {BOOT_TIMEOUT_S:.0f} s: `cove server show {name}`")
             time.sleep(POLL_S)
-    print_server_line(client, current)
-    return dict(current)
+    print_server_line(client, server)
+    return dict(server)
 
 
 def print_server_line(client: Client, server: dict[str, Any]) -> None:
     """The last line of a boot."""
-    steps = steps_of(client, server["id"])
-    port_step = first(steps, "port_created")
-    port_steps = steps_of(client, port_step["detail"]["port_id"]) if port_step else []
-    line(server["name"], server_line(server, steps, port_steps))
+    port_id = server["cove:port_id"]
+    port_steps = steps_of(client, port_id) if port_id else []
+    line(server["name"], server_line(server, steps_of(client, server["id"]), port_steps))

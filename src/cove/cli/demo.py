@@ -5,14 +5,17 @@ Run again it finds all of them, and changes nothing.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from ..config import Settings
 from ..errors import CoveError
-from .boot import boot_server, line, print_server_line
+from .boot import boot_server, line, print_server_line, start_server
 from .client import Client
 from .guest import build
 from .output import console
@@ -86,6 +89,8 @@ def demo() -> None:
                 "cove:memory_mb": MEMORY_MB,
             }
             boot_server(client, body)
+        elif existing["status"] == "SHUTOFF":
+            start_server(client, existing)
         else:
             print_server_line(client, existing)
     print_hints()
@@ -93,14 +98,18 @@ def demo() -> None:
 
 def print_hints() -> None:
     """How to look around, and how to stop."""
+    program = Path(sys.argv[0])
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    cove = f"{'sudo ' if 'SUDO_USER' in os.environ else ''}{program}"
     console.print()
     for command, text in (
-        (f"cove console {SERVER}", "log in; Ctrl-] leaves"),
-        ("cove server list", "VMs; also: cove network|subnet|port list, cove rbd ls"),
-        ("cove boot NAME --network demo-net", "another VM"),
-        ("cove down", "stop everything; the state stays (--purge deletes it)"),
+        (f"console {SERVER}", "log in; Ctrl-] leaves"),
+        ("server list", "VMs; also: network|subnet|port list, rbd ls"),
+        ("boot NAME --network demo-net", "another VM"),
+        ("down", "stop everything; the state stays (--purge deletes it)"),
     ):
-        console.print(f"  .venv/bin/{command:36} {text}", markup=False, soft_wrap=True)
+        console.print(f"  {cove} {command:30} {text}", markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -96,7 +96,7 @@ def up(
 def down(
     purge: Annotated[bool, typer.Option(help="Delete the state too: database, store, guest images.")] = False,
 ) -> None:
-    """Stop Cove and its VMs; no process, namespace, device or temporary file is left. The state stays unless --purge."""
+    """Stop Cove and its VMs: no process, namespace, device or temporary file is left. State stays unless --purge."""
     settings = Settings()
     if os.geteuid() != 0:
         raise CoveError("`cove down` needs root: sudo cove down")

@@ -8,6 +8,7 @@ A running guest has a watcher, which notices its end. Guests outlive the service
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import structlog
 from cove.compute import boot, qemu
 from cove.compute.boot import PROVISION, RUN, Job, Patience, Toolbox
 from cove.compute.disks import DISK_BYTES_MAX, DISK_BYTES_MIN, IMAGE_POOL, SECTOR_BYTES, DiskService
-from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, read_from, tail
+from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, tail
 from cove.compute.models import Fault, NameInUse, Runtime, Server, ServerNotFound, ServerRecords, Status, now
 from cove.compute.network_api import NetworkApi, check_binding
 from cove.compute.uids import UidPool
@@ -38,7 +39,10 @@ MEMORY_MB_IMAGE_DEFAULT = 512
 HOUSEKEEPING_INTERVAL_S = 30.0
 SERVERS_MAX = 1000
 BOOTS_AT_ONCE = 8
+CONSOLE_OUTPUT_BYTES_MAX = 1 << 20
 SHUTDOWN_GRACE_S = 5.0
+RESUME_FOR_S = 60.0
+RESUME_INTERVAL_S = 0.5
 
 
 class InvalidRequest(CoveError):
@@ -94,7 +98,7 @@ class ComputeService:
         self._locks: dict[str, asyncio.Lock] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._lease_watchers: dict[str, asyncio.Task[None]] = {}
+        self._companions: dict[str, asyncio.Task[None]] = {}
         self._housekeeper: asyncio.Task[None] | None = None
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
         self._stopping = False
@@ -133,7 +137,7 @@ class ComputeService:
         except CoveError as error:
             log.error("compute.adopt", what="guests are not guarded against spoofing", error=str(error))
         for server in running:
-            await self._adopt(server, processes[server.id])
+            self._adopt(server, processes[server.id])
         for server in servers:
             if server.id not in processes:
                 await self._recover(server)
@@ -152,15 +156,32 @@ class ComputeService:
         else:
             await self._tools.wiring.remove_guards()
 
-    async def _adopt(self, server: Server, process: Process) -> None:
+    def _adopt(self, server: Server, process: Process) -> None:
         self._watch(server.id, process)
         self._tools.timeline.mark(server.id, "adopted", pid=process.pid)
+        log.info("compute.adopt", server=server.id, pid=process.pid)
+        self._accompany(server.id, self._keep_going(server.id))
+
+    async def _keep_going(self, server_id: str) -> None:
+        """Let an adopted guest go on if it is paused, or gets paused yet, for want of its disk.
+
+        QEMU looks for the disk's server at growing intervals (to 16 s), and again only when the guest asks for it: so
+        for a while it may take several tries.
+        """
+        deadline = time.monotonic() + RESUME_FOR_S
+        while time.monotonic() < deadline:
+            await self._resume(server_id)
+            await asyncio.sleep(RESUME_INTERVAL_S)
+
+    async def _resume(self, server_id: str) -> None:
         try:
-            state = await self._tools.hypervisor.resume(server.id)
+            await self._tools.hypervisor.resume(server_id)
         except CoveError as error:
-            log.warning("compute.adopt", server=server.id, error=str(error))
-        else:
-            log.info("compute.adopt", server=server.id, pid=process.pid, state=state)
+            log.debug("compute.resume", server=server_id, error=str(error))
+
+    def _accompany(self, server_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task beside a running guest, which ends with it at the latest."""
+        self._companions[server_id] = asyncio.create_task(work, name=f"beside {server_id}")
 
     async def _recover(self, server: Server) -> None:
         """A server whose guest does not run, or should not: bring record and world together."""
@@ -191,13 +212,13 @@ class ComputeService:
         """End this service, for a restart: guests run on, work that is under way is undone."""
         self._stopping = True
         housekeeper = [self._housekeeper] if self._housekeeper else []
-        tasks = [*self._work.values(), *self._watchers.values(), *self._lease_watchers.values(), *housekeeper]
+        tasks = [*self._work.values(), *self._watchers.values(), *self._companions.values(), *housekeeper]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._work.clear()
         self._watchers.clear()
-        self._lease_watchers.clear()
+        self._companions.clear()
         self._housekeeper = None
 
     async def shutdown(self) -> None:
@@ -224,6 +245,7 @@ class ComputeService:
                     await self._tools.hypervisor.trim_console_log(server_id)
                 except OSError as error:
                     log.warning("compute.housekeeping", server=server_id, error=str(error))
+                await self._resume(server_id)
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -313,12 +335,11 @@ class ComputeService:
         return self._tools.hypervisor.paths(server_id)
 
     async def console_output(self, server_id: str, *, lines: int | None = None) -> str:
-        """The console's log, or its last lines. Raises ServerNotFound."""
+        """The end of the console's log (at most 1 MiB), or its last lines. Raises ServerNotFound."""
         await self._records.get(server_id)
-        log_file = self.paths(server_id).console_log
+        text = await asyncio.to_thread(tail, self.paths(server_id).console_log, CONSOLE_OUTPUT_BYTES_MAX)
         if lines is None:
-            return await asyncio.to_thread(read_from, log_file, 0)
-        text = await asyncio.to_thread(tail, log_file, 1 << 20)
+            return text
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
 
     async def start_server(self, server_id: str) -> Server:
@@ -417,7 +438,7 @@ class ComputeService:
         self._watch(job.server.id, job.process)
         job.mark("active")
         if not job.is_micro_guest:
-            self._lease_watchers[job.server.id] = asyncio.create_task(self._see_lease(job), name="see lease")
+            self._accompany(job.server.id, self._see_lease(job))
 
     async def _see_lease(self, job: Job) -> None:
         """A user's own image counts as started before it asks for an address: tell when it does."""
@@ -442,7 +463,7 @@ class ComputeService:
         self._watchers[server_id] = asyncio.create_task(self._notice_end(server_id, process), name=f"watch {server_id}")
 
     async def _unwatch(self, server_id: str) -> None:
-        found = [watchers.pop(server_id, None) for watchers in (self._watchers, self._lease_watchers)]
+        found = [watchers.pop(server_id, None) for watchers in (self._watchers, self._companions)]
         tasks = [task for task in found if task is not None]
         for task in tasks:
             task.cancel()
@@ -460,8 +481,8 @@ class ComputeService:
             except ServerNotFound:
                 return
             self._watchers.pop(server_id, None)
-            if (lease_watcher := self._lease_watchers.pop(server_id, None)) is not None:
-                lease_watcher.cancel()
+            if (companion := self._companions.pop(server_id, None)) is not None:
+                companion.cancel()
             log.info("compute.guest_ended", server=server_id)
             await boot.undo(Job(self._tools, server), RUN)
             server.status = Status.SHUTOFF

@@ -96,6 +96,9 @@ class Database:
         if self._writer is None or self._loop is None:
             raise DatabaseError("the database is not open")
         await _room(self._write_room, "write")
+        if self._writer is None:  # closed meanwhile
+            self._write_room.release()
+            raise DatabaseError("the database is not open")
         future: asyncio.Future[T] = self._loop.create_future()
         job = WriteJob(fn)
 
@@ -148,7 +151,11 @@ class Database:
     def _open(self) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)  # one that was there before may be open to others
+            finally:
+                os.close(descriptor)
             upgrade.to_head(self.path)
         except (OSError, sqlite3.Error) as error:
             raise DatabaseError(f"cannot open the database {self.path}: {error}") from error

@@ -81,6 +81,14 @@ class LoopbackConnection(Connection):
         self._loop.call_soon(self.messenger.dispatch_queue.reset, self)
 
 
+def _come_up(ours: LoopbackConnection, theirs: LoopbackConnection) -> None:
+    """Tell both sides, unless one has closed it already."""
+    if theirs.is_connected:
+        theirs.messenger.dispatch_queue.accepted(theirs)
+    if ours.is_connected:
+        ours.messenger.dispatch_queue.connected(ours)
+
+
 class LoopbackNetwork:
     """The addresses that messengers of this process listen on."""
 
@@ -118,8 +126,7 @@ class LoopbackMessenger(Messenger):
         ours._peer, theirs._peer = theirs, ours
         self.connections.add(ours)
         peer.connections.add(theirs)
-        loop.call_soon(peer.dispatch_queue.accepted, theirs)
-        loop.call_soon(self.dispatch_queue.connected, ours)
+        loop.call_soon(_come_up, ours, theirs)
         return ours
 
     async def shutdown(self) -> None:

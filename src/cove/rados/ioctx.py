@@ -78,7 +78,8 @@ class IoCtx:
         self.close()
 
     def close(self) -> None:
-        """No more operations through this context; those in flight go on."""
+        """No more operations through this context; those in flight go on. `aio_flush` first to be sure of writes:
+        the client's `shutdown` gives up what is still in flight."""
         self._objecter = None
 
     def duplicate(self) -> IoCtx:

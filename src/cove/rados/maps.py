@@ -16,7 +16,6 @@ import structlog
 
 from ..messenger import Connection
 from ..wire.messages import MOSDMap, SubscribeFlag
-from ..wire.osd_ops import RequestFlag
 from ..wire.osdmap import OSDMap
 from .conf import RadosConf
 from .delivery import Delivery
@@ -26,8 +25,6 @@ from .session import HOMELESS, Op, OSDSession
 from .target import Recalc, Targets
 
 log = structlog.get_logger(__name__)
-
-_IGNORES_FULL = int(RequestFlag.FULL_TRY | RequestFlag.FULL_FORCE)
 
 
 class MapHandling(Delivery, ABC):
@@ -107,12 +104,11 @@ class MapHandling(Delivery, ABC):
             epoch += 1
 
     def _use_map(self, osdmap: OSDMap, need_resend: dict[int, Op], skipped: bool) -> None:
-        old = self.targets
         self.targets = Targets(osdmap, self.epoch_barrier)
         self.stats.maps += 1
-        self._scan_requests(self.homeless, skipped, old, need_resend)
+        self._scan_requests(self.homeless, skipped, need_resend)
         for session in list(self.sessions.values()):
-            self._scan_requests(session, skipped, old, need_resend)
+            self._scan_requests(session, skipped, need_resend)
             state = osdmap.osds.get(session.osd)
             if state is None or not state.up or state.address != session.address:
                 for op in session.in_tid_order():
@@ -121,11 +117,7 @@ class MapHandling(Delivery, ABC):
                 session.ops.clear()
                 self._close_session(session)
 
-    def _scan_requests(
-        self, session: OSDSession, skipped: bool, old: Targets | None, need_resend: dict[int, Op]
-    ) -> None:
-        targets = self.targets
-        assert targets is not None
+    def _scan_requests(self, session: OSDSession, skipped: bool, need_resend: dict[int, Op]) -> None:
         for op in session.in_tid_order():
             if op.session is not session:
                 continue  # finished by the callback of one before it
@@ -137,16 +129,8 @@ class MapHandling(Delivery, ABC):
                 self._check_op_pool_dne(op)
                 if op.session is None or session.is_homeless:
                     continue
-            pool = op.locator.pool
-            if (
-                recalc is not Recalc.NO_ACTION
-                or skipped
-                or (
-                    op.is_write
-                    and not op.flags & _IGNORES_FULL
-                    and (targets.is_full(pool) or (old is not None and old.is_full(pool)))
-                )
-            ):
+            # a full flag that comes or goes shows as a pause that begins or ends
+            if recalc is not Recalc.NO_ACTION or skipped:
                 session.ops.pop(op.tid, None)
                 op.session = None
                 need_resend[op.tid] = op

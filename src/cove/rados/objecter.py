@@ -326,4 +326,3 @@ class Objecter(MapHandling):
         self._tick_timer = self._loop.call_later(TICK_S, self._tick)
         if self.homeless.ops or any(session.ops for session in self.sessions.values()):
             self._maybe_request_map()
-

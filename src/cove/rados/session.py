@@ -27,12 +27,8 @@ BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 5.0
 NO_SNAPS = SnapContext()
 
-_READ_FLAGS = int(
-    RequestFlag.READ | RequestFlag.KNOWN_REDIR | RequestFlag.SUPPORTSPOOLEIO | RequestFlag.ONDISK
-)
-_WRITE_FLAGS = int(
-    RequestFlag.WRITE | RequestFlag.KNOWN_REDIR | RequestFlag.SUPPORTSPOOLEIO | RequestFlag.ONDISK
-)
+_READ_FLAGS = int(RequestFlag.READ | RequestFlag.KNOWN_REDIR | RequestFlag.SUPPORTSPOOLEIO | RequestFlag.ONDISK)
+_WRITE_FLAGS = int(RequestFlag.WRITE | RequestFlag.KNOWN_REDIR | RequestFlag.SUPPORTSPOOLEIO | RequestFlag.ONDISK)
 
 
 class Outcome:

@@ -64,11 +64,7 @@ class Targets:
     def set_barrier(self, barrier_epoch: int) -> None:
         """Gate everything while the map is older than the barrier."""
         self.gated = bool(
-            self.pause_reads
-            or self.pause_writes
-            or self.cluster_full
-            or self._full_pools
-            or self.epoch < barrier_epoch
+            self.pause_reads or self.pause_writes or self.cluster_full or self._full_pools or self.epoch < barrier_epoch
         )
 
     def is_full(self, pool: int) -> bool:

@@ -33,6 +33,8 @@ DISCARD_GRANULARITY = 64 << 10
 """`rbd_discard_granularity_bytes`: discards are shrunk to whole blocks of this many bytes."""
 WINDOW_OBJECTS = 32
 """Object operations of one call that are in flight together."""
+DISCARD_UNITS = 4096
+"""Stripe units that a discard works on at a time: its arithmetic must not hold up the event loop."""
 ZEROS = bytes(4 << 20)
 
 
@@ -252,12 +254,24 @@ async def discard(image: Image, offset: int, length: int, granularity: int) -> i
         length = clip(image, offset, length)
         await image.ensure_lock()
         image.note_write()
-        extents = image.layout.extents(offset, length)
-        shrunk = [piece for extent in extents if (piece := _shrink(image, extent, granularity)) is not None]
-        await discard_extents(image, shrunk)
+        for start, size in _sets(image, offset, length):
+            extents = image.layout.extents(start, size)
+            shrunk = [piece for extent in extents if (piece := _shrink(image, extent, granularity)) is not None]
+            await discard_extents(image, shrunk)
     finally:
         image.gate.leave(sequence)
     return length
+
+
+def _sets(image: Image, offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """A range cut where sets of objects end, into parts of not too many stripe units."""
+    layout = image.layout
+    step = max(1, DISCARD_UNITS * layout.stripe_unit // layout.period) * layout.period
+    end = offset + length
+    while offset < end:
+        size = min(step - offset % step, end - offset)
+        yield offset, size
+        offset += size
 
 
 def _shrink(image: Image, extent: ObjectExtent, granularity: int) -> ObjectExtent | None:

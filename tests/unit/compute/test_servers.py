@@ -284,7 +284,7 @@ async def test_a_restart_adopts_running_guests_disks_first(bench: Bench) -> None
     await bench.restart()
     assert bench.world.calls == ["export", "reset_guards"]
     assert bench.fakes.disks.exports["rbd", "vm1-disk"][1] == server.runtime.uid
-    assert bench.fakes.hypervisor.resumed == [server.id]
+    await until(lambda: bench.fakes.hypervisor.resumed == [server.id])
     assert list(bench.fakes.wiring.rules) == [server.runtime.tap]
     assert (await bench.service.show(server.id)).status is Status.ACTIVE
     # It is watched, and its user id is not given to another.

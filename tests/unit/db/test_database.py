@@ -150,7 +150,8 @@ async def test_a_failing_after_commit_hurts_nobody(db: Database) -> None:
     def broken(_result: int) -> None:
         raise RuntimeError("callback")
 
-    assert await asyncio.gather(db.write(insert(1), after_commit=broken), db.write(insert(2))) == [1, 2]
+    results = await asyncio.gather(db.write(insert(1), after_commit=broken), db.write(insert(2)))
+    assert list(results) == [1, 2]
 
 
 async def test_a_failed_commit_is_everybodys_error_and_the_next_write_works(db: Database) -> None:

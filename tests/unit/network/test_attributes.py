@@ -158,8 +158,8 @@ POST = {
     "network": "admin_state_up availability_zone_hints description dns_domain mtu name port_security_enabled project_id"
     " router:external shared tenant_id",
     "subnet": "allocation_pools cidr description dns_nameservers dns_publish_fixed_ip enable_dhcp gateway_ip"
-    " host_routes ip_version ipv6_address_mode ipv6_ra_mode name network_id project_id segment_id service_types subnetpool_id"
-    " tenant_id",
+    " host_routes ip_version ipv6_address_mode ipv6_ra_mode name network_id project_id segment_id service_types"
+    " subnetpool_id tenant_id",
     "port": "admin_state_up allowed_address_pairs binding:host_id binding:profile binding:vnic_type description"
     " device_id device_owner dns_name extra_dhcp_opts fixed_ips mac_address name network_id port_security_enabled"
     " project_id security_groups tenant_id",

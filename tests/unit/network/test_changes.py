@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cove.network import errors, ports
+from cove.network.models import (
+    ip_allocations,
+    network_dhcp_agent_bindings,
+    networks,
+    subnet_free_ranges,
+    subnets,
+)
+from cove.network.models import ports as port_table
 from tests.unit.network.fakes import Cloud
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+def count(table: sa.Table, connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
 # --- updates ---------------------------------------------------------------------------------------------------------
@@ -225,15 +239,8 @@ async def test_networks_and_subnets_in_use(c: Cloud) -> None:
     await c.delete("port", port["id"])
     await c.delete("subnet", subnet["id"])
     await c.delete("network", network["id"])
-    for table in (
-        "networks",
-        "subnets",
-        "ports",
-        "ip_allocations",
-        "subnet_free_ranges",
-        "network_dhcp_agent_bindings",
-    ):
-        assert await c.rows("SELECT count(*) FROM " + table) == [(0,)]
+    for table in (networks, subnets, port_table, ip_allocations, subnet_free_ranges, network_dhcp_agent_bindings):
+        assert await c.db.read(functools.partial(count, table)) == 0
 
 
 @pytest.mark.parametrize("owner", ports.PROTECTED_OWNERS)
@@ -243,3 +250,14 @@ async def test_ports_of_routers_are_protected(c: Cloud, owner: str) -> None:
         await c.delete("port", port["id"])
     await c.update("port", port["id"], device_owner="")
     await c.delete("port", port["id"])
+
+
+async def test_a_held_address_named_with_another_subnet(c: Cloud) -> None:
+    network = await c.network()
+    await c.subnet(network)
+    other = await c.subnet(network, "198.51.100.0/24")
+    port = await c.port(network)
+    wanted = [{"subnet_id": other["id"], "ip_address": port["fixed_ips"][0]["ip_address"]}]
+    with pytest.raises(errors.InvalidIpForSubnet):
+        await c.update("port", port["id"], fixed_ips=wanted)
+    assert await c.get("port", port["id"]) == port

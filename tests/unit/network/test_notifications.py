@@ -172,6 +172,7 @@ async def test_a_port_is_active_once_its_server_would_answer(c: Cloud) -> None:
     await c.rpc("dhcp_ready_on_ports", port_ids=[*ids, "00000000-0000-4000-8000-000000000000"])
     assert [await status(c, port) for port in (*made, off)] == ["ACTIVE", "ACTIVE", "DOWN", "DOWN"]
     assert [step.name for step in c.timeline.steps(made[0]["id"])] == ["requested", "committed", "cast", "ready"]
+    assert "ready" not in [step.name for port in (made[2], off) for step in c.timeline.steps(port["id"])]
     revision = (await c.get("port", made[0]["id"]))["revision_number"]
     await c.rpc("dhcp_ready_on_ports", port_ids=ids)
     assert (await c.get("port", made[0]["id"]))["revision_number"] == revision == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -128,6 +129,29 @@ async def test_a_slow_bus_does_not_fill_the_memory(c: Cloud, monkeypatch: pytest
     # And it takes the short way again afterwards.
     assert c.service._dispatcher._behind is False
     await empty(c)
+
+
+async def test_a_commit_while_it_looks_for_more_rows(c: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = await c.network()
+    await c.subnet(network)
+    await c.sent()
+    dispatcher, read = c.service._dispatcher, c.db.read
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_read(fn: Any) -> Any:
+        result = await read(fn)
+        looked.set()
+        await go_on.wait()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatcher._db, "read", slow_read)
+        dispatcher._behind = True
+        dispatcher._wake.set()
+        await asyncio.wait_for(looked.wait(), 10)  # it has found nothing, and is about to go back to the short way
+        port = await c.port(network)
+        go_on.set()
+        assert [payload["port"]["id"] for _, _, payload in await c.sent()] == [port["id"]]
 
 
 async def test_a_caller_that_goes_away_after_its_commit(c: Cloud) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
@@ -180,12 +182,12 @@ async def test_epoch_barrier(cluster: FakeCluster) -> None:
 
 
 async def test_a_map_of_another_cluster_and_an_old_one_are_ignored(cluster: FakeCluster) -> None:
-    from uuid import uuid4
-
     mon = cluster.mon
     (connection,) = mon.messenger.connections
-    foreign = {9: mon.maps[1]}
-    connection.send_message(MOSDMap(fsid=uuid4(), maps=foreign, newest=9))
+    foreign = replace(mon.maps[1], fsid=uuid4(), epoch=9)
+    connection.send_message(MOSDMap(fsid=foreign.fsid, maps={9: foreign}, newest=9))
+    await settle()
+    assert cluster.client.objecter.epoch == 1
     mon.publish()
     push(cluster)
     await eventually(lambda: cluster.client.objecter.epoch == 2)
@@ -241,6 +243,7 @@ async def test_epochs_that_the_monitor_has_trimmed_are_skipped(held: FakeCluster
 
 
 async def test_a_pool_deleted_in_flight_is_enoent_at_once(held: FakeCluster) -> None:
+    held.mon.silent.add(MMonGetVersion)
     sent = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
     await eventually(lambda: held.osd.requests)
     held.mon.drop_pool(1)

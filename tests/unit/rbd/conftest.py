@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,19 @@ async def open_pool(path: Path, pool: str = "rbd") -> AsyncIterator[IoCtx]:
         await store.stop()
 
 
+@contextmanager
+def store_directory() -> Iterator[Path]:
+    """A directory in memory where there is one: these tests are about what is stored, not about the disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory) / "store"
+
+
 @pytest.fixture
-async def ioctx(tmp_path: Path) -> AsyncIterator[IoCtx]:
-    async with open_pool(tmp_path / "store") as opened:
-        yield opened
+async def ioctx() -> AsyncIterator[IoCtx]:
+    with store_directory() as directory:
+        async with open_pool(directory) as opened:
+            yield opened
 
 
 async def object_names(ioctx: IoCtx) -> set[str]:

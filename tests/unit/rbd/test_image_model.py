@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from cove.rbd import Image
 from cove.rbd.calls import read_call
 from cove.wire import cls_rbd
 
-from .conftest import object_names, open_pool
+from .conftest import object_names, open_pool, store_directory
 
 SIZE_MAX = 80_000
 KINDS = ("write", "read", "discard", "zero", "thick", "same", "compare", "resize", "reopen", "together")
@@ -164,11 +162,11 @@ async def play(ioctx: IoCtx, layout: dict[str, Any], size: int, steps: list[Step
 
 def test_against_a_bytearray() -> None:
     """One store for all examples."""
-    with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
-        opened = open_pool(Path(directory))
+    with store_directory() as directory, asyncio.Runner() as runner:
+        opened = open_pool(directory)
         ioctx = runner.run(opened.__aenter__())
 
-        @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
         @given(LAYOUTS, st.integers(0, SIZE_MAX), STEPS)
         def run(layout: dict[str, Any], size: int, steps: list[Step]) -> None:
             runner.run(play(ioctx, layout, size, steps))

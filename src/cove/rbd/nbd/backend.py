@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import Error
 from .replies import Buffer, Segment
 
 if TYPE_CHECKING:
     from ..image import Image
+
+STATUS_UNITS_MAX = 16384
+"""Stripe units that one answer to a block-status request is made from."""
 
 
 class Backend(Protocol):
@@ -48,7 +53,7 @@ class Backend(Protocol):
         ...
 
     async def block_status(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
-        """Lengths of consecutive extents that cover the range, and whether each may hold data."""
+        """Lengths of consecutive extents from `offset` on, and whether each may hold data. They may end early."""
         ...
 
     async def close(self) -> None:
@@ -72,11 +77,15 @@ class ImageBackend:
 
     async def read(self, offset: int, length: int) -> Sequence[Segment]:
         """Pieces as the image has them: absent objects are holes."""
-        return await self.image.read_segments(offset, length)
+        segments = await self.image.read_segments(offset, length)
+        if sum(size for size, _ in segments) < length:
+            raise Error(f"image {self.image.name!r} has been shrunk to {self.size} bytes", errno=errno.EIO)
+        return segments
 
     async def write(self, offset: int, data: Buffer) -> None:
         """Write and commit."""
-        await self.image.write(offset, data)
+        if await self.image.write(offset, data) < len(data):
+            raise Error(f"image {self.image.name!r} has been shrunk to {self.size} bytes", errno=errno.ENOSPC)
 
     async def discard(self, offset: int, length: int) -> None:
         """Give back whole blocks; partial ones stay as they are (`rbd_skip_partial_discard`)."""
@@ -91,8 +100,8 @@ class ImageBackend:
         await self.image.flush()
 
     async def block_status(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
-        """From the object map: an absent object is a hole."""
-        return await self.image.block_status(offset, length)
+        """From the object map: an absent object is a hole. At most the first so many stripe units: clients go on."""
+        return await self.image.block_status(offset, min(length, STATUS_UNITS_MAX * self.image.layout.stripe_unit))
 
     async def close(self) -> None:
         """Close the image, which releases its exclusive lock."""
