@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from cove.compute import boot, qemu
+from cove.compute import boot
 from cove.compute.boot import PROVISION, RUN, Job, Patience, Toolbox
-from cove.compute.disks import DISK_BYTES_MAX, DISK_BYTES_MIN, IMAGE_POOL, SECTOR_BYTES, DiskService
+from cove.compute.disks import DiskService
 from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, tail
-from cove.compute.models import Fault, NameInUse, Runtime, Server, ServerNotFound, ServerRecords, Status, now
-from cove.compute.network_api import NetworkApi, check_binding
+from cove.compute.models import Fault, NameInUse, Server, ServerNotFound, ServerRecords, Status, now
+from cove.compute.network_api import NetworkApi
+from cove.compute.requests import BootRequest, ConflictingState, InvalidRequest, new_record
 from cove.compute.uids import UidPool
 from cove.compute.wiring import LinuxWiring, Wiring
 from cove.config import Settings
@@ -33,37 +33,12 @@ from cove.timeline import Timeline
 
 log = structlog.get_logger(__name__)
 
-DISK_BYTES_DEFAULT = 256 << 20
-MEMORY_MB_DEFAULT = 128
-MEMORY_MB_IMAGE_DEFAULT = 512
 HOUSEKEEPING_INTERVAL_S = 30.0
-SERVERS_MAX = 1000
 BOOTS_AT_ONCE = 8
 CONSOLE_OUTPUT_BYTES_MAX = 1 << 20
 SHUTDOWN_GRACE_S = 5.0
 RESUME_FOR_S = 60.0
 RESUME_INTERVAL_S = 0.5
-
-
-class InvalidRequest(CoveError):
-    """A request names something that cannot be: says field, value and remedy."""
-
-
-class ConflictingState(CoveError):
-    """The server is not in a state in which that can be done."""
-
-
-class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A server to be made. Either `network` (name or id) or `port_id` is given."""
-
-    name: str
-    project_id: str
-    network: str | None = None
-    port_id: str | None = None
-    fixed_ip: str | None = None
-    image: str | None = None
-    disk_bytes: int | None = None
-    memory_mb: int | None = None
 
 
 class ComputeService:
@@ -255,7 +230,9 @@ class ComputeService:
         A record in ERROR holds nothing, so a new server may take its name. Raises InvalidRequest, NameInUse,
         ConflictingState, or a NetworkApiError.
         """
-        server = await self._new_record(request)
+        if self._stopping:
+            raise ConflictingState("Cove is stopping")
+        server = await new_record(request, self._tools)
         earlier = await self._records.find(request.name, request.project_id)
         if earlier is not None and earlier.status is Status.ERROR:
             await self.delete(earlier.id)
@@ -263,55 +240,6 @@ class ComputeService:
         self._tools.timeline.mark(server.id, "requested", name=server.name)
         self._start_work(server.id, self._build(server))
         return server
-
-    async def _new_record(self, request: BootRequest) -> Server:
-        if not qemu.valid_name(request.name):
-            raise InvalidRequest(
-                f"name {request.name!r}: letters, digits, dots and dashes, at most 63: it becomes a host name"
-            )
-        if (request.network is None) == (request.port_id is None):
-            raise InvalidRequest("networks: one network or one port is wanted")
-        if self._stopping:
-            raise ConflictingState("Cove is stopping")
-        if len(await self._records.list_all()) >= SERVERS_MAX:
-            raise ConflictingState(f"there are {SERVERS_MAX} servers already: delete one")
-        memory_mb = request.memory_mb or (MEMORY_MB_IMAGE_DEFAULT if request.image else MEMORY_MB_DEFAULT)
-        if not qemu.MEMORY_MB_MIN <= memory_mb <= qemu.MEMORY_MB_MAX:
-            raise InvalidRequest(f"memory_mb {memory_mb}: at least {qemu.MEMORY_MB_MIN}: a guest starts with no less")
-        disk_bytes = await self._disk_size(request)
-        server_id = str(uuid.uuid4())
-        if request.port_id is not None:
-            if request.fixed_ip is not None:
-                raise InvalidRequest("fixed_ip: a port has its address already; give a network to choose one")
-            port = await self._tools.network.show_port(request.port_id)
-            check_binding(port, server_id)
-            network = await self._tools.network.find_network(port.network_id)
-        else:
-            network = await self._tools.network.find_network(request.network or "")
-        created = now()
-        runtime = Runtime(
-            disk_name=f"{request.name}-disk",
-            port_given=request.port_id is not None,
-            network_name=network.name,
-            fixed_ip_wanted=request.fixed_ip,
-        )
-        return Server(
-            id=server_id, name=request.name, project_id=request.project_id, status=Status.BUILD,
-            image=request.image, network_id=network.id, port_id=request.port_id, memory_mb=memory_mb,
-            disk_bytes=disk_bytes, runtime=runtime, created_at=created, updated_at=created,
-        )  # fmt: skip
-
-    async def _disk_size(self, request: BootRequest) -> int:
-        smallest = DISK_BYTES_MIN
-        if request.image is not None:
-            try:
-                smallest = (await self._tools.disks.info(IMAGE_POOL, request.image)).size_bytes
-            except CoveError as error:
-                raise InvalidRequest(f"image {request.image!r}: {error}: see `cove image list`") from error
-        wanted = request.disk_bytes or max(smallest, DISK_BYTES_DEFAULT)
-        if not smallest <= wanted <= DISK_BYTES_MAX or wanted % SECTOR_BYTES:
-            raise InvalidRequest(f"disk_bytes {wanted}: a multiple of {SECTOR_BYTES} from {smallest} up is wanted")
-        return wanted
 
     async def wait(self, server_id: str, timeout_s: float) -> Server:
         """Wait for the work on a server to end, and return its record. Raises TimeoutError, ServerNotFound."""

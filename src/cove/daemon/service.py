@@ -66,6 +66,7 @@ class Service:
         self.timeline = Timeline()
         self.token = secrets.token_urlsafe(32)
         self._take_down = False
+        self._agent_start: asyncio.Task[None] | None = None
         self._stops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._pid_file = PidFile(settings.run_dir / "cove.pid")
 
@@ -118,6 +119,7 @@ class Service:
         routes = [*server_routes(lambda: self.compute, project_id=DEMO_PROJECT_ID), *cove_routes(self)]
         app = create_app(settings, self.network, routes, self.token)
         self.agent = DhcpAgent(self.bus, settings, self.timeline)
+        self._stops.append(("dhcp_agent", self._stop_agent))  # after compute: VMs end before what serves them
         await self._begin("compute", self.compute.start(), self._stop_compute)
         await self._serve(app)
         await self._start_agent()
@@ -125,7 +127,6 @@ class Service:
 
     async def _start_agent(self) -> None:
         """Start the DHCP agent. With many networks to converge it goes on in the background; the API is up."""
-        self._stops.append(("dhcp_agent", self._stop_agent))
         self._agent_start = asyncio.create_task(self.agent.start(), name="dhcp_agent_start")
         done, _ = await asyncio.wait({self._agent_start}, timeout=AGENT_START_WAIT_S)
         if done:
@@ -182,8 +183,9 @@ class Service:
             self.request_stop()  # without its API the server is of no use
 
     async def _stop_agent(self) -> None:
-        self._agent_start.cancel()
-        await asyncio.wait({self._agent_start})
+        if self._agent_start is not None:
+            self._agent_start.cancel()
+            await asyncio.wait({self._agent_start})
         await (self.agent.shutdown() if self._take_down else self.agent.stop())
 
     async def _stop_compute(self) -> None:

@@ -113,8 +113,8 @@ class ObjectContext:
             raise OpError(errno.ENOENT)
 
     def require_stored(self) -> None:
-        """Raise ENOENT unless the object existed before the vector."""
-        if self.stored.info is None:
+        """Raise ENOENT unless the object existed before the vector and still does."""
+        if self.stored.info is None or not self.exists:
             raise OpError(errno.ENOENT)
 
     # reading

@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -141,8 +142,7 @@ async def test_a_client_that_does_not_read_is_not_served_further(path: Path) -> 
     backend.allocated.update(range(SIZE // 4096))
     async with serving(path, backend):
         client = await Client.connect(str(path))
-        transport = client.writer.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, client.writer.transport)
         transport.pause_reading()
         total = 400
         for _ in range(total):
@@ -203,8 +203,7 @@ async def test_client_vanishes_mid_request(path: Path, cut: int) -> None:
         client = await Client.connect(str(path))
         stream = request(1, 1, 0, 100, data=b"a" * 100) + request(0, 2, 0, 1 << 20)
         client.writer.write(stream[:cut])
-        transport = client.writer.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, client.writer.transport)
         await client.writer.drain()
         transport.abort()
         await eventually(lambda: backend.closed and not server._sessions)

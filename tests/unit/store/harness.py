@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ POOL = 1
 class Client(Dispatcher):
     """Sends messages and pairs answers with them by tid."""
 
-    def __init__(self, network: LoopbackNetwork, number: int = 4117) -> None:
+    def __init__(self, network: LoopbackNetwork, number: int | None = None) -> None:
+        if number is None:
+            number = secrets.randbits(62)  # its requests are no repetitions of somebody else's
         self.messenger = LoopbackMessenger(network, EntityName(EntityType.CLIENT, number))
         self.messenger.add_dispatcher_tail(self)
         self.osd = self.messenger.connect_to("osd.0")

@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import structlog
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -87,6 +88,9 @@ def output_of(op: tuple, made: OSDOp) -> object:
     return made.outdata if op[0] in ("read", "getxattr") else None
 
 
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+
+
 class Vectors(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -155,5 +159,9 @@ class Vectors(RuleBasedStateMachine):
 
 TestVectors = Vectors.TestCase
 TestVectors.settings = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25,
+    stateful_step_count=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes here
 )
