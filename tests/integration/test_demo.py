@@ -1,4 +1,4 @@
-"""The demo itself, end to end: what the guest has must be what the database holds, and its bytes must be in the image."""
+"""The demo, end to end: what the guest has must be what the database holds, and its bytes must be in the image."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from cove.config import Settings
 from cove.dhcp.cache import NetworkCache
 from cove.dhcp.drivers.base import DhcpDriver, ExchangeCallback, ExitCallback
 from cove.dhcp.drivers.dnsmasq import Dnsmasq, DnsmasqConfig
-from cove.dhcp.drivers.logwatch import LogWatch
+from cove.dhcp.drivers.logwatch import LogWatch, ensure_instances
 from cove.dhcp.errors import InvalidPayload
 from cove.dhcp.models import check_id, decode_port
 from cove.dhcp.plugin_api import PluginApi
@@ -274,6 +274,7 @@ class DhcpAgent:
         self, network_id: str, directory: Path, on_exchange: ExchangeCallback, on_exit: ExitCallback
     ) -> DhcpDriver:
         assert self._watch is not None
+        ensure_instances(len(self._workers))
         config = self._config or DnsmasqConfig("", "", "", self._settings.dhcp_lease_duration_s, "")
         return Dnsmasq(directory, config, self._watch, on_exchange, on_exit)
 

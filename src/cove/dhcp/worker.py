@@ -343,24 +343,32 @@ class NetworkWorker:
         for port in ports:
             if refused and any(fixed.ip_address in refused for fixed in port.fixed_ips):
                 continue
-            if mark and self._context.timeline is not None:
-                self._context.timeline.mark(port.id, "host_entry")
+            if mark or self._is_awaited(port.id):
+                self._mark(port.id, "host_entry")
             self._context.ready.add([port.id])
+
+    def _is_awaited(self, port_id: str) -> bool:
+        """Whether someone follows this port and has not seen its host entry: it came with the whole network."""
+        if self._driver is None or self._context.timeline is None:
+            return False
+        steps = self._context.timeline.steps(port_id)
+        return bool(steps) and all(step.name != "host_entry" for step in steps)
+
+    def _mark(self, port_id: str, step: str, **detail: Any) -> None:
+        if self._context.timeline is not None:
+            self._context.timeline.mark(port_id, step, **detail)
 
     # -- told by the driver ------------------------------------------------------------------------------------
 
     def _on_exchange(self, exchange: Exchange) -> None:
         network = self._context.cache.get(self.network_id)
         port = network.port_by_mac(exchange.mac_address) if network is not None else None
-        if port is None or self._context.timeline is None:
+        if port is None:
             return
-        self._context.timeline.mark(
-            port.id,
-            exchange.kind,
-            ip_address=exchange.ip_address,
-            mac_address=exchange.mac_address,
-            **({"lease_s": self._context.lease_duration_s} if exchange.kind == "DHCPACK" else {}),
-        )
+        detail: dict[str, Any] = {"ip_address": exchange.ip_address, "mac_address": exchange.mac_address}
+        if exchange.kind == "DHCPACK":
+            detail["lease_s"] = self._context.lease_duration_s
+        self._mark(port.id, exchange.kind, **detail)
 
     def _on_server_exit(self) -> None:
         try:

@@ -17,10 +17,31 @@ import structlog
 log = structlog.get_logger(__name__)
 
 READ_SIZE = 256 * 1024
+INSTANCES_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INSTANCES_SPARE = 64
 _IN_MODIFY, _IN_NONBLOCK, _IN_CLOEXEC, _IN_Q_OVERFLOW = 0x2, 0o4000, 0o2000000, 0x4000
 _EVENT = struct.Struct("iIII")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ensure_instances(count: int, *, limit_file: Path = INSTANCES_LIMIT) -> bool:
+    """Raise the kernel's limit of inotify instances (128 a user) if `count` more would come near it.
+
+    Every dnsmasq has one. Whether the limit was changed; a refusal is logged only: dnsmasq will say what is wrong.
+    """
+    try:
+        limit = int(limit_file.read_text())
+        wanted = 2 * count + INSTANCES_SPARE
+        if limit >= wanted:
+            return False
+        raised = max(1024, 2 * wanted)
+        limit_file.write_text(str(raised))
+    except (OSError, ValueError) as error:
+        log.warning("cannot raise the limit of inotify instances", file=str(limit_file), error=str(error))
+        return False
+    log.info("limit of inotify instances raised", file=str(limit_file), before=limit, now=raised)
+    return True
 
 
 class LogWatch:

@@ -1,0 +1,264 @@
+"""Group commit, order of answers, duplicates, and what happens when a commit fails."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+import time
+
+import lmdb
+import pytest
+
+from cove.store import pipeline
+from cove.store.engine import Engine
+from cove.wire.osd_ops import OpCode
+from tests.unit.store.harness import (
+    TIMEOUT_S,
+    Client,
+    append,
+    create,
+    delete,
+    getxattr,
+    omap_get_vals,
+    omap_set,
+    read,
+    running_store,
+    setxattr,
+    stat,
+    write,
+    writefull,
+)
+
+
+class Gate:
+    """Holds the commit thread before each commit until it is opened."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.open = threading.Event()
+        self.arrived = threading.Semaphore(0)
+        self.errors: list[Exception] = []
+        commit = Engine.commit
+
+        def held(engine, layer, next_number):
+            self.arrived.release()
+            assert self.open.wait(TIMEOUT_S)
+            if self.errors:
+                raise self.errors.pop(0)
+            commit(engine, layer, next_number)
+
+        monkeypatch.setattr(Engine, "commit", held)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self.arrived.acquire, True, TIMEOUT_S)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_together_shares_one_fsync(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        gate = Gate(monkeypatch)
+        before = store.stats.copy()
+        first = client.submit(client.op("o0", [write(b"x")]))
+        await gate.reached()
+        others = [client.submit(client.op(f"o{n % 7}", [write(bytes((n,)), n)])) for n in range(1, 101)]
+        await settle()
+        assert not first.done()
+        assert not any(other.done() for other in others)
+        gate.open.set()
+        await asyncio.gather(first, *others)
+        happened = store.stats.since(before)
+        assert (happened.operations, happened.writes, happened.commits) == (101, 101, 2)
+        assert happened.bytes_written == 101
+
+
+async def test_one_burst_is_at_most_a_few_commits(tmp_path):
+    async with running_store(tmp_path / "s") as (store, client):
+        before = store.stats.copy()
+        await asyncio.gather(*(client.run(f"o{n}", write(b"x" * 4096)) for n in range(200)))
+        assert 1 <= store.stats.since(before).commits <= 4
+
+
+async def test_reads_never_show_what_is_not_durable(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (_, client):
+        await client.run("o", writefull(b"old"))
+        gate = Gate(monkeypatch)
+        writing = client.submit(client.op("o", [writefull(b"new")]))
+        await gate.reached()
+        behind = client.submit(client.op("o", [read()]))
+        created = client.submit(client.op("n", [create(exclusive=True)]))
+        failing = client.submit(client.op("n", [create(exclusive=True)]))
+        gone = client.submit(client.op("o", [delete()]))
+        absent = client.submit(client.op("o", [stat()]))
+        elsewhere = await client.run("other", read())
+        assert elsewhere.result == -errno.ENOENT
+        await settle()
+        waiting = (writing, behind, created, failing, gone, absent)
+        assert not any(future.done() for future in waiting)
+        gate.open.set()
+        replies = await asyncio.gather(*waiting)
+        assert [reply.result for reply in replies] == [0, 0, 0, -errno.EEXIST, 0, -errno.ENOENT]
+        assert replies[1].ops[0].outdata == b"new"
+
+
+async def test_vectors_of_one_object_run_in_order_across_layers(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (_, client):
+        gate = Gate(monkeypatch)
+        futures = [client.submit(client.op("o", [append(b"0"), omap_set({b"k0": b""})]))]
+        await gate.reached()
+        for n in range(1, 10):
+            futures.append(client.submit(client.op("o", [append(b"%d" % n), omap_set({b"k%d" % n: b""})])))
+        reading = client.submit(client.op("o", [read(), omap_get_vals()]))
+        await settle()
+        gate.open.set()
+        await asyncio.gather(*futures)
+        reply = await reading
+        assert reply.ops[0].outdata == b"0123456789"
+        assert reply.ops[1].outdata.count(b"k") == 10
+
+
+async def test_a_large_read_sees_the_moment_it_was_sent(tmp_path):
+    async with running_store(tmp_path / "s") as (_, client):
+        old, new = b"o" * (1 << 20), b"n" * (1 << 20)
+        await client.run("big", writefull(old))
+        reading = client.submit(client.op("big", [read()]))
+        writing = client.submit(client.op("big", [writefull(new)]))
+        after = client.submit(client.op("big", [read()]))
+        assert (await reading).ops[0].outdata == old
+        await writing
+        assert (await after).ops[0].outdata == new
+
+
+async def test_no_space_leaves_nothing_behind_and_the_store_goes_on(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        await client.run("o", writefull(b"old"))
+        gate = Gate(monkeypatch)
+        gate.errors = [lmdb.MapFullError("full")]
+        lost = [client.submit(client.op("o", [writefull(b"new"), setxattr("a", b"1")]))]
+        await gate.reached()
+        # built on what is lost: executed again, on what is durable
+        built_on = client.submit(client.op("o", [append(b"+")]))
+        watching = client.submit(client.op("o", [getxattr("a")]))
+        await settle()
+        gate.open.set()
+        assert [reply.result for reply in await asyncio.gather(*lost)] == [-errno.ENOSPC]
+        assert (await built_on).result == 0
+        assert (await watching).result == -errno.ENODATA
+        assert (await client.run("o", read())).ops[0].outdata == b"old+"
+        assert (await client.run("p", writefull(b"more"))).result == 0
+    async with running_store(tmp_path / "s") as (store, client):
+        assert (await client.run("o", read())).ops[0].outdata == b"old+"
+        assert store.stats.commits == 0
+
+
+async def test_a_full_map_gives_enospc(tmp_path):
+    async with running_store(tmp_path / "s", map_size_bytes=2 << 20) as (_, client):
+        codes = set()
+        for n in range(8):
+            codes.add((await client.run(f"o{n}", writefull(bytes(512 << 10)))).result)
+        assert codes == {0, -errno.ENOSPC}
+        assert (await client.run("small", writefull(b"still fits"))).result == 0
+        assert (await client.run("o0", delete())).result == 0
+
+
+async def test_after_an_io_error_writes_are_refused_and_reads_work(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (_, client):
+        await client.run("o", writefull(b"old"))
+        gate = Gate(monkeypatch)
+        gate.open.set()
+        gate.errors = [lmdb.Error("Input/output error")]
+        assert (await client.run("o", writefull(b"new"))).result == -errno.EIO
+        assert (await client.run("o", writefull(b"new"))).result == -errno.EIO
+        assert (await client.run("o", read())).ops[0].outdata == b"old"
+
+
+async def test_a_repeated_request_gets_the_first_answer(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        number = client.messenger.name.number
+        message = client.op("o", [create(exclusive=True), append(b"x")], tid=900)
+        first = await client.submit(message)
+        again = await client.submit(client.op("o", message.ops, tid=900, flags=0x40002C, retry_attempt=1))
+        assert (again.result, again.user_version, again.retry_attempt) == (0, first.user_version, 1)
+        assert again.replay_version == first.replay_version
+        assert again.flags == 0x40002C
+        failed = await client.submit(client.op("o", [create(exclusive=True)], tid=901))
+        await client.run("o", delete())
+        again = await client.submit(client.op("o", [create(exclusive=True)], tid=901))
+        assert (failed.result, again.result) == (-errno.EEXIST, -errno.EEXIST)
+        assert store.stats.duplicates == 2
+        gate = Gate(monkeypatch)
+        slow = client.submit(client.op("p", [append(b"y")], tid=902))
+        await gate.reached()
+        twice = client.submit(client.op("p", [append(b"y")], tid=902))
+        await settle()
+        assert not twice.done()
+        gate.open.set()
+        client.waiting.pop(902, None)
+        assert (await twice).result == 0
+        del slow
+    async with running_store(tmp_path / "s") as (store, _):
+        client = Client(store._messengers[0].network, number)
+        again = await client.submit(client.op("o", message.ops, tid=900))
+        assert (again.result, again.user_version) == (0, first.user_version)
+        assert store.stats.duplicates == 1
+        assert (await client.run("p", read(), tid=950)).ops[0].outdata == b"y"
+        await client.messenger.shutdown()
+
+
+async def test_the_oldest_answers_are_forgotten(tmp_path, monkeypatch):
+    from cove.store import dups
+
+    monkeypatch.setattr(dups, "REQUESTS_MAX", 10)
+    async with running_store(tmp_path / "s") as (store, client):
+        for tid in range(1000, 1030):
+            await client.submit(client.op("o", [append(b"x")], tid=tid))
+        assert len(store._osd._dups._answers) <= 12
+        await client.submit(client.op("o", [append(b"y")], tid=1029))
+        assert store.stats.duplicates == 1
+    async with running_store(tmp_path / "s") as (store, _):
+        assert 10 <= len(store._osd._dups._answers) <= 12
+        assert len(store._engine.meta_items(dups.Duplicates.PREFIX)) <= 12
+
+
+async def test_more_than_a_layer_holds_waits_its_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "LAYER_OPERATIONS_MAX", 5)
+    async with running_store(tmp_path / "s") as (store, client):
+        before = store.stats.copy()
+        replies = await asyncio.gather(*(client.run("o", append(b"x")) for _ in range(43)))
+        assert {reply.result for reply in replies} == {0}
+        assert (await client.run("o", read())).ops[0].outdata == b"x" * 43
+        assert store.stats.since(before).commits >= 9
+
+
+async def test_requests_of_a_closed_connection_are_dropped(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        gate = Gate(monkeypatch)
+        client.submit(client.op("o", [append(b"x")]))
+        await gate.reached()
+        await client.messenger.shutdown()
+        gate.open.set()
+        other = Client(store._messengers[0].network)
+        # it was taken before the connection closed, so it is done, but nobody hears of it
+        assert (await other.run("o", read())).ops[0].outdata == b"x"
+        assert client.unasked.empty()
+        await other.messenger.shutdown()
+
+
+async def test_small_operations_are_quick(tmp_path):
+    async with running_store(tmp_path / "s") as (_, client):
+        began = time.perf_counter()
+        for _ in range(5):
+            await asyncio.gather(*(client.run(f"o{n}", write(b"x" * 4096)) for n in range(64)))
+        assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize("code", [OpCode.WRITE, OpCode.APPEND])
+async def test_inputs_are_not_copied_needlessly(tmp_path, code):
+    async with running_store(tmp_path / "s") as (_, client):
+        data = memoryview(bytes(range(256)) * 400)
+        op = write(data) if code == OpCode.WRITE else append(data)
+        await client.run("o", op)
+        assert (await client.run("o", read())).ops[0].outdata == data
