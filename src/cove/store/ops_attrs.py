@@ -39,7 +39,6 @@ def getxattr(ctx: ObjectContext, op: OSDOp) -> int:
     if value is None:
         raise OpError(errno.ENODATA)
     op.outdata = value
-    params_of(op, Xattr).value_len = len(value)
     return 0
 
 

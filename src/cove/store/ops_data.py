@@ -1,7 +1,8 @@
 """Operations on the data of an object: read, write, truncate, compare, and those on the object as a whole.
 
 A handler takes the context and the operation, sets `op.outdata`, and returns the operation's result (>= 0), or None
-to leave the vector's result as it is. Errors are raised as `OpError`; input that does not decode as `PeerError`.
+to leave the vector's result as it is. It leaves the parameters alone, as the vector may have to run again. Errors are
+raised as `OpError`; input that does not decode as `PeerError`.
 
 Source: Ceph's PrimaryLogPG::do_osd_ops; doc/rados operations.
 """
@@ -61,7 +62,6 @@ def read(ctx: ObjectContext, op: OSDOp) -> int:
     ctx.require()
     extent = extent_of(op)
     op.outdata = ctx.read(extent.offset, extent.length or ctx.size)
-    extent.length = len(op.outdata)
     return 0
 
 

@@ -138,6 +138,14 @@ class Osd(Dispatcher):
     def _start(self, job: Job) -> None:
         if not job.connection.is_connected:
             return
+        try:
+            self._execute(job)
+        except Exception:
+            # a mistake of ours, or a page that can't be read: this request fails, the others go on
+            log.exception("request_failed", oid=job.message.oid, ops=[op.name for op in job.message.ops])
+            self._refuse(job, -errno.EIO)
+
+    def _execute(self, job: Job) -> None:
         message = job.message
         osdmap = self._map()
         job.epoch = osdmap.epoch
@@ -270,9 +278,7 @@ class Osd(Dispatcher):
         elif result == -errno.ENOENT:
             pg = job.message.pg
             info = self._state.pg(pg.pool, pg.seed)
-            self._reply(
-                job, result, EVersion(job.epoch, info.last_version), _NO_VERSION, info.last_user_version
-            )
+            self._reply(job, result, EVersion(job.epoch, info.last_version), _NO_VERSION, info.last_user_version)
         else:
             self._reply(job, result, _NO_VERSION, _NO_VERSION, 0)
 
@@ -324,7 +330,11 @@ class Osd(Dispatcher):
             return
         full_key = self._full_key(job) if before is None else before.full_key
         writer = LogWriter(state, stored, full_key)
-        after = writer.apply(context.log)
+        try:
+            after = writer.apply(context.log)
+        except BaseException:
+            self._pipeline.abandon()  # the layer holds half a vector now: it must never be committed
+            raise
         user_version = max(pg.last_user_version, user_version) + 1
         user_version = max(user_version, pg.last_version)
         pg.last_user_version = user_version

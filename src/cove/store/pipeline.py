@@ -29,8 +29,9 @@ log = structlog.get_logger(__name__)
 
 LAYER_OPERATIONS_MAX = 1024
 LAYER_BYTES_MAX = 32 << 20
-BURST_OPERATIONS = 24
-"""So many vectors of one turn of the loop are enough for a commit to begin."""
+BURST_OPERATIONS = 128
+"""So many vectors of one turn of the loop are enough for a commit to begin. (Measured: to begin with fewer costs more
+in fsyncs than it gains in overlap.)"""
 RETRY = 1
 """Instead of an errno: the layer was lost with another one's; execute again."""
 STOP_TIMEOUT_S = 60.0
@@ -66,7 +67,7 @@ class CommitPipeline:
     def schedule(self) -> None:
         """Something was added to the layer: have it committed, with all that comes in this turn of the loop.
 
-        In a burst the thread need not wait for the last one: it begins with the first, and the rest is executed
+        In a large burst the thread need not wait for the last one: it begins with the first, and the rest is executed
         while the disk works.
         """
         if self._in_flight is not None:
@@ -154,6 +155,15 @@ class CommitPipeline:
             exc_info=error,
         )
         return self.failed
+
+    def abandon(self) -> None:
+        """Throw the layer away that is being filled, and refuse writes from now on: it can't be told what is in it."""
+        self.failed = -errno.EIO
+        layer = self._state.layers.pop()
+        self._state.layers.append(self._state.new_layer())
+        log.critical("layer_abandoned_writes_refused", operations=layer.operations, remedy="restart")
+        for done in layer.done:
+            done(self.failed)
 
     async def drain(self) -> None:
         """Wait until everything that was added is durable, or lost. Raises TimeoutError."""

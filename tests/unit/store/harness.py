@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """A store in a temporary directory, and a bare client that sends it vectors over the loopback."""
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Client(Dispatcher):
         self.osd = self.messenger.connect_to("osd.0")
         self.mon = self.messenger.connect_to("mon.0")
         self.waiting: dict[int, asyncio.Future[Any]] = {}
-        self.unasked: asyncio.Queue[Message] = asyncio.Queue()
+        self.unasked: asyncio.Queue[Any] = asyncio.Queue()
         self.tids = itertools.count(1)
 
     def ms_dispatch(self, connection: Connection, message: Message) -> bool:
@@ -84,7 +85,7 @@ class Client(Dispatcher):
 
 
 @asynccontextmanager
-async def running_store(path: Path, **options: Any) -> AsyncIterator[tuple[Store, Client]]:
+async def running_store(path: Path, **options: Any) -> AsyncIterator[tuple[Any, Client]]:
     network = LoopbackNetwork()
     store = Store(path, **options)
     await store.start(network)

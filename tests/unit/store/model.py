@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """A model of a pool in plain Python: what vectors of operations do, in the simplest words.
 
 An operation is a tuple: a name and its arguments; a trailing "failok" lets it fail. `run` returns the result and each

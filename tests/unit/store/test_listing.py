@@ -1,6 +1,8 @@
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -56,7 +58,7 @@ def test_the_groups_cover_all_positions_once(pg_num):
     ranges = sorted(pg_positions(seed, pg_num) for seed in range(pg_num))
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 1 << 32
-    assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(ranges))
 
 
 @pytest.mark.parametrize("name", [HOBJECT_MIN, HOBJECT_MAX, HObject(3, "o", 77, "k", "n", 5)])

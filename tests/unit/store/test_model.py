@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Random vectors on the real engine, against the model in plain Python; the store is reopened now and then."""
 
 from __future__ import annotations
@@ -118,9 +119,7 @@ class Vectors(RuleBasedStateMachine):
     def vectors_in_flight_together(self, work):
         async def run():
             sent = [[build(op) for op in vector] for _, vector in work]
-            futures = [
-                self.client.submit(self.client.op(name, ops)) for (name, _), ops in zip(work, sent, strict=True)
-            ]
+            futures = [self.client.submit(self.client.op(name, ops)) for (name, _), ops in zip(work, sent, strict=True)]
             return [await asyncio.wait_for(future, h.TIMEOUT_S) for future in futures]
 
         replies = self.runner.run(run())

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Every operation's results and errors, one vector after the other, on the real engine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Group commit, order of answers, duplicates, and what happens when a commit fails."""
 
 from __future__ import annotations
@@ -173,6 +174,41 @@ async def test_after_an_io_error_writes_are_refused_and_reads_work(tmp_path, mon
         assert (await client.run("o", writefull(b"new"))).result == -errno.EIO
         assert (await client.run("o", writefull(b"new"))).result == -errno.EIO
         assert (await client.run("o", read())).ops[0].outdata == b"old"
+
+
+async def test_a_vector_that_breaks_while_it_is_applied_is_never_half_there(tmp_path, monkeypatch):
+    from cove.store import state
+
+    def broken(writer, name, value):
+        raise OSError("unreadable page")
+
+    async with running_store(tmp_path / "s") as (_, client):
+        await client.run("o", writefull(b"old"))
+        with monkeypatch.context() as patch:
+            patch.setitem(state._STEPS, "set_xattr", broken)
+            sent = [client.submit(client.op("p", [writefull(b"before")]))]
+            sent.append(client.submit(client.op("o", [writefull(b"half"), setxattr("a", b"")])))
+            assert [reply.result for reply in await asyncio.gather(*sent)] == [-errno.EIO, -errno.EIO]
+        assert (await client.run("o", writefull(b"new"))).result == -errno.EIO
+        assert (await client.run("o", read())).ops[0].outdata == b"old"
+    async with running_store(tmp_path / "s") as (_, client):
+        assert (await client.run("o", read())).ops[0].outdata == b"old"
+        assert (await client.run("p", read())).result == -errno.ENOENT
+        assert (await client.run("o", writefull(b"new"))).result == 0
+
+
+async def test_a_mistake_in_an_operation_fails_its_request_only(tmp_path, monkeypatch):
+    from cove.store import interpreter
+
+    def broken(context, op):
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(interpreter.HANDLERS, OpCode.STAT, broken)
+    async with running_store(tmp_path / "s") as (_, client):
+        await client.run("o", writefull(b"x"))
+        assert (await client.run("o", stat())).result == -errno.EIO
+        assert (await client.run("o", stat(), append(b"y"))).result == -errno.EIO
+        assert (await client.run("o", read())).ops[0].outdata == b"x"
 
 
 async def test_a_repeated_request_gets_the_first_answer(tmp_path, monkeypatch):
