@@ -9,6 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from cove.network import errors
 
@@ -18,6 +19,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 MEDIA_TYPE = "application/json"
+
+NESTING_MAX = 32
+"""Levels of a body: what is kept of it is encoded again inside other structures, and that must always be possible."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -36,9 +40,23 @@ async def json_body(request: Request) -> Any:
     if not body:
         raise errors.HTTPBadRequest("the request needs a JSON body")
     try:
-        return _decode(body)
+        value = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise errors.MalformedRequestBody(reason=str(error) or type(error).__name__) from None
+    if body.count(b"[") + body.count(b"{") > NESTING_MAX and _nesting_exceeds(value, NESTING_MAX):
+        raise errors.MalformedRequestBody(reason=f"more than {NESTING_MAX} levels of lists and objects")
+    return value
+
+
+def _nesting_exceeds(value: Any, levels_max: int) -> bool:
+    """Whether lists and objects lie in one another more than `levels_max` deep. No recursion."""
+    level = [value]
+    for _ in range(levels_max + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def unauthorized_body() -> bytes:
@@ -71,7 +89,18 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     }.get(error.status_code, str(error.detail))
     response = json_response({"NeutronError": {"type": kind, "message": message, "detail": ""}}, error.status_code)
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["allow"] = ", ".join(_methods_of(request))
     return response
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of the path; the router itself tells those of the first route only."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 async def on_any_error(request: Request, error: Exception) -> Response:

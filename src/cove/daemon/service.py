@@ -6,10 +6,12 @@ store → rados client → disks ; database, bus → network service → API ; D
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import ipaddress
 import json
 import os
 import secrets
-import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -36,12 +38,12 @@ from ..store import Store
 from ..timeline import Timeline
 from .disks import Disks
 from .pidfile import PidFile
+from .places import RUN_NAMES, make_directories, remove_ours
 from .routes import cove_routes
 
 log = structlog.get_logger(__name__)
 
 AGENT_START_WAIT_S = 1.0
-DIRECTORIES = (("state_dir", 0o755), ("run_dir", 0o755))
 
 
 class ApiServer(uvicorn.Server):
@@ -78,11 +80,11 @@ class Service:
     async def start(self) -> None:
         """Start everything; returns when the API answers. Raises CoveError."""
         settings = self.settings
-        for name, mode in DIRECTORIES:
-            directory: Path = getattr(settings, name)
-            directory.mkdir(mode=mode, parents=True, exist_ok=True)
-            directory.chmod(mode)
+        make_directories(settings)
         self._pid_file.acquire()
+        # First of all what fails most often, so that nothing is begun in vain. Nobody is accepted yet.
+        listener = bind(settings.api_host, settings.api_port)
+        self._stops.append(("listener", _closing(listener)))
         write_atomic(settings.token_file, self.token + "\n", mode=0o600)
 
         loopback = LoopbackNetwork()
@@ -121,7 +123,7 @@ class Service:
         self.agent = DhcpAgent(self.bus, settings, self.timeline)
         self._stops.append(("dhcp_agent", self._stop_agent))  # after compute: VMs end before what serves them
         await self._begin("compute", self.compute.start(), self._stop_compute)
-        await self._serve(app)
+        await self._serve(app, listener)
         await self._start_agent()
         log.info("up", api=self.api_url, state_dir=str(settings.state_dir))
 
@@ -144,22 +146,13 @@ class Service:
         self._stops.append((name, stop))
         await starting
 
-    async def _serve(self, app: ASGIApp) -> None:
-        """Listen and serve the API; write down where."""
+    async def _serve(self, app: ASGIApp, listener: socket.socket) -> None:
+        """Serve the API on the socket; write down where."""
         settings = self.settings
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.api_host, settings.api_port))
-        except OSError as error:
-            listener.close()
-            raise CoveError(
-                f"the API can't listen on {settings.api_host} port {settings.api_port} ({error.strerror}): "
-                "set api_port (COVE_API_PORT) to a free one"
-            ) from None
         listener.listen(256)
         listener.setblocking(False)
-        self.api_url = f"http://{settings.api_host}:{listener.getsockname()[1]}"
+        host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
+        self.api_url = f"http://{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             app, loop="uvloop", http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_keep_alive=60, timeout_graceful_shutdown=5,
@@ -199,12 +192,41 @@ class Service:
                 await asyncio.wait_for(stop(), 60)
             except Exception:
                 log.exception("stop_failed", part=name)
-        for name in ("endpoint.json", "token"):
-            (self.settings.run_dir / name).unlink(missing_ok=True)
-        self._pid_file.release()
-        if self._take_down:
-            shutil.rmtree(self.settings.run_dir, ignore_errors=True)
+        if self._pid_file.held:  # else the files are another server's
+            for name in ("endpoint.json", "token"):
+                (self.settings.run_dir / name).unlink(missing_ok=True)
+            if self._take_down:
+                remove_ours(self.settings.run_dir, RUN_NAMES)
+            self._pid_file.release()
+            with contextlib.suppress(OSError):
+                self.settings.run_dir.rmdir()  # a start that failed leaves no empty directory
         log.info("stopped", took_down=self._take_down)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket on a loopback address, not listening yet. Raises CoveError."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise CoveError(f"api_host {host!r}: give an IP address, such as 127.0.0.1") from None
+    if not address.is_loopback:
+        raise CoveError(f"api_host {host}: the API listens on loopback only until there is an identity service")
+    listener = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        remedy = "set api_port (COVE_API_PORT) to a free one" if error.errno == errno.EADDRINUSE else "see api_host"
+        raise CoveError(f"the API can't listen on {host} port {port} ({error.strerror}): {remedy}") from None
+    return listener
+
+
+def _closing(listener: socket.socket) -> Callable[[], Awaitable[None]]:
+    async def close() -> None:
+        listener.close()
+
+    return close
 
 
 def _store_path(settings: Settings) -> Path:

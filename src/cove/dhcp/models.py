@@ -26,6 +26,10 @@ _LABEL = r"[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _OPTION_NAME = re.compile(r"(tag:!?[A-Za-z0-9_-]+,)*[A-Za-z0-9-]+")
 _OPTION_VALUE = re.compile(r"[\x20-\x7e]{0,255}")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9:._*-]{1,255}")
+
+CLIENT_ID_OPTIONS = frozenset({"client-id", "61"})
+"""Options of a port that say what its client is known by; they become part of its reservation."""
 
 
 class FixedIp(msgspec.Struct, frozen=True):
@@ -192,6 +196,10 @@ def decode_port(payload: Any) -> PortInfo:
         if option.opt_value is not None and not _OPTION_VALUE.fullmatch(option.opt_value):
             raise InvalidPayload(
                 f"{what}: extra_dhcp_opts opt_value {option.opt_value!r}: use at most 255 printable ASCII characters"
+            )
+        if option.opt_name in CLIENT_ID_OPTIONS and not _CLIENT_ID.fullmatch(option.opt_value or ""):
+            raise InvalidPayload(
+                f"{what}: extra_dhcp_opts {option.opt_name} {option.opt_value!r}: use letters, digits and : . _ * -"
             )
     return msgspec.structs.replace(port, mac_address=mac_address)
 

@@ -162,4 +162,5 @@ def _limit(values: Sequence[str]) -> int | None:
     value = values[-1]
     if not value.isascii() or not value.isdigit():
         raise errors.HTTPBadRequest(f"limit {value!r} is not a number of objects")
-    return min(int(value), LIMIT_MAX) or None
+    significant = value.lstrip("0")[: len(str(LIMIT_MAX)) + 1]  # more digits than that are more than the most, too
+    return min(int(significant or 0), LIMIT_MAX) or None

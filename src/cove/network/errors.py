@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 from cove.errors import CoveError
 
 
+MESSAGE_LENGTH_MAX = 1000
+
+
 class NetworkingError(CoveError):
     """Root of the tree. `type` and `code` are what the wire form says."""
 
@@ -27,8 +30,11 @@ class NetworkingError(CoveError):
         self.values = values
 
     def to_json(self) -> dict[str, Any]:
-        """The wire form."""
-        return {"NeutronError": {"type": self.type, "message": str(self), "detail": ""}}
+        """The wire form. A message that quotes a long value is cut."""
+        message = str(self)
+        if len(message) > MESSAGE_LENGTH_MAX:
+            message = f"{message[:MESSAGE_LENGTH_MAX]}…"
+        return {"NeutronError": {"type": self.type, "message": message, "detail": ""}}
 
 
 # --- the classes that give the HTTP code -----------------------------------------------------------------------------

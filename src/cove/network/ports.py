@@ -16,11 +16,12 @@ import sqlalchemy as sa
 
 from cove.network import addresses, errors, notifier, queries
 from cove.network.models import ports
-from cove.network.rows import ACTIVE, DOWN, network_dict, port_dict
+from cove.network.rows import ACTIVE, DOWN, full_name, network_dict, port_dict
 from cove.network.transaction import Transaction
 
 MAC_BASE = "fa:16:3e"
 OWNER_PREFIX_NETWORK = "network:"
+DNS_NAME_LENGTH_MAX = 253
 PROTECTED_OWNERS = (
     "network:router_interface",
     "network:router_gateway",
@@ -64,6 +65,7 @@ def create(tx: Transaction, port_id: str, attributes: dict[str, Any]) -> dict[st
         _refuse_used_mac(tx, network_id, mac)
     else:
         mac = random_mac()
+    _check_dns_name(tx, attributes["dns_name"])
     owner = attributes["device_owner"]
     wanted = attributes.get("fixed_ips")
     row = {
@@ -129,6 +131,7 @@ def update(tx: Transaction, port_id: str, changes: dict[str, Any]) -> dict[str, 
     new = {name: value for name, value in new.items() if row[name] != value}
     if "mac_address" in new:
         _check_mac_change(tx, row, new)
+    _check_dns_name(tx, new.get("dns_name", ""))
     after_ips = fixed_ips
     if wanted is not None:
         after_ips = addresses.change(tx, network_id, port_id, fixed_ips, wanted)
@@ -213,6 +216,16 @@ def _status(admin_state_up: bool, pending: bool) -> str:
 def _with_macs(pairs: Sequence[dict[str, str]], mac: str) -> list[dict[str, str]]:
     """A pair without a MAC means the port's own."""
     return [pair if "mac_address" in pair else {**pair, "mac_address": mac} for pair in pairs]
+
+
+def _check_dns_name(tx: Transaction, name: str) -> None:
+    """Refuse a name that is too long once the domain is added (RFC 1035: 255 octets on the wire)."""
+    full = full_name(name, tx.config.dns_domain) if name else ""
+    if len(full.rstrip(".")) > DNS_NAME_LENGTH_MAX:
+        raise errors.InvalidInput(
+            reason=f"dns_name and the domain {tx.config.dns_domain} have {len(full)} characters together; "
+            f"at most {DNS_NAME_LENGTH_MAX} are allowed"
+        )
 
 
 def _refuse_used_mac(tx: Transaction, network_id: str, mac: str) -> None:

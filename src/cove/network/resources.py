@@ -208,7 +208,7 @@ PORT = AttributeTable(
         ),
         Attribute(
             "binding:host_id",
-            v.text(255),
+            v.text_or_null(255),
             default="",
             post=True,
             put=True,

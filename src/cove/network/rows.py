@@ -119,16 +119,18 @@ def port_dict(row: Row, fixed_ips: list[dict[str, str]], dns_domain: str) -> dic
 
 def dns_assignment(dns_name: str, fixed_ips: Iterable[Mapping[str, str]], dns_domain: str) -> list[dict[str, str]]:
     """The names of a port's addresses (Neutron: dns-integration); host-192-0-2-10 where the port has no name."""
-    domain = dns_domain.rstrip(".")
     assignment = []
     for fixed_ip in fixed_ips:
         address = fixed_ip["ip_address"]
         name = dns_name or f"host-{address.replace('.', '-').replace(':', '-')}"
-        if name.endswith("."):
-            fqdn = name
-        elif domain and name.endswith(f".{domain}"):
-            fqdn = f"{name}."
-        else:
-            fqdn = f"{name}.{domain}." if domain else f"{name}."
+        fqdn = full_name(name, dns_domain)
         assignment.append({"ip_address": address, "hostname": name.split(".")[0], "fqdn": fqdn})
     return assignment
+
+
+def full_name(name: str, dns_domain: str) -> str:
+    """The fully qualified name, with its last dot: in the domain, unless the name says another itself."""
+    domain = dns_domain.rstrip(".")
+    if name.endswith("."):
+        return name
+    return f"{name}.{domain}." if domain and not name.endswith(f".{domain}") else f"{name}."

@@ -12,13 +12,17 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 Convert = Callable[[Any], Any]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _CONTROL_BUT_BREAKS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
-_OPT_NAME = re.compile(r"[A-Za-z0-9_:-]{1,64}\Z")
+_OPT_NAME = re.compile(r"(?:tag:!?[A-Za-z0-9_-]+,)*([A-Za-z0-9-]+)\Z")
+_OPT_VALUE = re.compile(r"[\x20-\x7e]*\Z")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9:._*-]+\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -26,6 +30,14 @@ _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 
 LIST_MAX = 256
 """Items in any list of a request, other than the resources of a bulk request."""
+
+OPT_NAME_LENGTH_MAX = 64
+OPT_NUMBER_MAX = 254
+CLIENT_ID_OPTIONS = frozenset({"client-id", "61"})
+"""Not sent to the client, but what the server is to know it by."""
+
+MAPPING_BYTES_MAX = 4095
+"""Size of a mapping of the client's own, as JSON (Neutron: binding:profile)."""
 
 BLANK_DHCP_OPTIONS = frozenset({"router", "classless-static-route"})
 """Options that may be given without a value: "do not send it" (Neutron: extra_dhcp_opt)."""
@@ -162,8 +174,15 @@ def ipv4_cidr(value: Any) -> str:
 def dns_name(value: Any) -> str:
     """A host name or a fully qualified name, in lower case (RFC 1123), or empty."""
     name = str(text(255)(value)).lower()
-    if name and not all(_DNS_LABEL.match(label) for label in name.removesuffix(".").split(".")):
+    if not name:
+        return name
+    labels = name.removesuffix(".").split(".")
+    if not all(_DNS_LABEL.match(label) for label in labels):
         raise ValueError(f"{value!r} is not a DNS name: letters, digits and hyphens, labels of at most 63")
+    if len(labels) > 1 and labels[-1].isdigit():
+        raise ValueError(f"{value!r} is not a DNS name: its last label must not be a number")
+    if name.endswith(".") and len(labels) == 1:
+        raise ValueError(f"{value!r} is not a host's full name: leave out the last dot, or give the domain")
     return name
 
 
@@ -193,11 +212,18 @@ def fields_of(value: Any, required: Iterable[str], allowed: Iterable[str] = ()) 
     return value
 
 
+def not_null(value: Any) -> Any:
+    """The value, unless it is null: where an empty list means something, null is more likely a mistake."""
+    if value is None:
+        raise ValueError("null is not a list; leave it out for the default, or give [] for none")
+    return value
+
+
 def ip_pools(value: Any) -> list[dict[str, str]]:
     """Allocation pools: [{"start", "end"}]."""
     return [
         {"start": ipv4_address(pool["start"]), "end": ipv4_address(pool["end"])}
-        for pool in (fields_of(item, ("start", "end")) for item in items(value))
+        for pool in (fields_of(item, ("start", "end")) for item in items(not_null(value)))
     ]
 
 
@@ -226,7 +252,7 @@ def host_routes(value: Any) -> list[dict[str, str]]:
 def fixed_ips(value: Any) -> list[dict[str, str]]:
     """Requested addresses: [{"subnet_id"?, "ip_address"?}], no address twice."""
     wanted = []
-    for item in items(value):
+    for item in items(not_null(value)):
         entry = fields_of(item, (), ("subnet_id", "ip_address"))
         checked = {}
         # A null address is how some clients say "any".
@@ -247,12 +273,13 @@ def extra_dhcp_opts(value: Any) -> list[dict[str, Any]]:
     for item in items(value):
         entry = fields_of(item, ("opt_name", "opt_value"), ("ip_version",))
         name, option_value = entry["opt_name"], entry["opt_value"]
-        if not isinstance(name, str) or not _OPT_NAME.match(name):
+        matched = _OPT_NAME.match(name) if isinstance(name, str) and len(name) <= OPT_NAME_LENGTH_MAX else None
+        if matched is None:
             raise ValueError(f"opt_name {name!r} is not a DHCP option's name or number")
+        if matched[1].isdigit() and not 1 <= int(matched[1]) <= OPT_NUMBER_MAX:
+            raise ValueError(f"opt_name {name!r}: DHCP options have numbers from 1 to {OPT_NUMBER_MAX}")
         if option_value is not None:
-            option_value = text(255)(option_value)
-            if not option_value.strip() and name not in BLANK_DHCP_OPTIONS:
-                raise ValueError(f"opt_value of {name!r} is empty")
+            option_value = _dhcp_option_value(name, option_value)
         version = integer(4, 6)(entry.get("ip_version", 4))
         if version == 5:
             raise ValueError("ip_version 5 is not 4 or 6")
@@ -261,6 +288,18 @@ def extra_dhcp_opts(value: Any) -> list[dict[str, Any]]:
     if len(set(keys)) != len(keys):
         raise ValueError("an option is given twice")
     return options
+
+
+def _dhcp_option_value(name: str, value: Any) -> str:
+    """What may stand behind an option in a DHCP server's file."""
+    checked = str(text(255)(value))
+    if not checked.strip() and name not in BLANK_DHCP_OPTIONS:
+        raise ValueError(f"opt_value of {name!r} is empty")
+    if not _OPT_VALUE.match(checked):
+        raise ValueError(f"opt_value {checked!r} of {name!r} has characters other than printable ASCII")
+    if name in CLIENT_ID_OPTIONS and not _CLIENT_ID.match(checked):
+        raise ValueError(f"opt_value {checked!r} of {name!r}: use letters, digits and any of : . _ * -")
+    return checked
 
 
 def address_pairs(value: Any) -> list[dict[str, str]]:
@@ -291,9 +330,18 @@ def empty_list(remedy: str) -> Convert:
 
 
 def mapping_or_none(value: Any) -> dict[str, Any]:
-    """An object of the client's own; null is an empty one."""
+    """An object of the client's own of bounded size; null is an empty one."""
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} is not an object")
+    size = len(msgspec.json.encode(value))
+    if size > MAPPING_BYTES_MAX:
+        raise ValueError(f"it has {size} bytes as JSON; at most {MAPPING_BYTES_MAX} are allowed")
     return value
+
+
+def text_or_null(length_max: int) -> Convert:
+    """Text of bounded length; null is how some clients say that there is none."""
+    convert = text(length_max)
+    return lambda value: "" if value is None else convert(value)

@@ -1,5 +1,6 @@
 """A client of RADOS: asyncio-native, cancellable, with time-outs."""
 
+from ..wire.listing import ListedObject
 from .client import ClusterStat, Rados
 from .completion import AioCompletion
 from .conf import RadosConf
@@ -30,7 +31,6 @@ from .errors import (
     make_error,
 )
 from .ioctx import ALL_NAMESPACES, IoCtx
-from .listing import ListedObject
 from .operations import ReadOp, WriteOp
 from .results import ObjectStat, OmapKeys, OmapValues, OpOut, OpResult, SparseRead
 from .transport import LoopbackTransport, Transport

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from ..wire.encoding import Buffer
 from ..wire.errors import PeerError
+from ..wire.listing import ListedObject, unpack_page
 from ..wire.types import ALL_NSPACES, HOBJECT_MIN, NOSNAP, ObjectLocator, SnapContext
 from .completion import AioCompletion, Callback
 from .errors import InvalidArgument, NotConnected, TimedOut, make_error
-from .listing import PAGE_ENTRIES, ListedObject, PgListOp, cursor_locator, decode_page
+from .listing import PAGE_ENTRIES, PgListOp, cursor_locator
 from .operations import OMAP_PAGE_MAX, OP_BYTES_MAX, OpVector, ReadOp, WriteOp
 from .results import ObjectStat, OmapKeys, OmapValues, OpResult
 from .session import NO_SNAPS
@@ -344,7 +345,7 @@ class IoCtx:
             key = (locator.pool, "", str(cursor.hash), nspace)
             objecter.op_submit(objecter.prepare_read_op(key, locator, op, completion, self._snap_read))
             try:
-                page = decode_page((await completion).data(0))
+                page = unpack_page((await completion).data(0))
             except PeerError as problem:
                 raise make_error(-errno.EIO, operation="list objects", detail=str(problem)) from problem
             for entry in page.objects:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from ..wire.encoding import Decoder, Encoder
+from ..wire.encoding import Decoder
 from ..wire.hashing import reverse_bits
+from ..wire.listing import ListedObject, ListPage, decode_hobject, pack_page
 from ..wire.osd_ops import OpCode, OSDOp, PgList
 from ..wire.osdmap import PgPool
 from ..wire.types import ALL_NSPACES, HOBJECT_MAX, HOBJECT_MIN, NOSNAP, HObject, ObjectLocator, PgId
@@ -24,30 +25,6 @@ from .keys import object_key, parse_full_key, position_key, to_bytes, to_text
 ENTRIES_MAX = 1024
 END = 1
 """Result of the last page of a placement group."""
-
-
-def encode_hobject(encoder: Encoder, name: HObject) -> None:
-    """hobject_t, version 4."""
-    with encoder.versioned(4, 3):
-        encoder.str(name.key)
-        encoder.str(name.oid)
-        encoder.u64(name.snap)
-        encoder.u32(name.hash)
-        encoder.bool(name.max)
-        encoder.str(name.nspace)
-        encoder.i64(name.pool)
-
-
-def decode_hobject(decoder: Decoder) -> HObject:
-    """hobject_t; an old form of the smallest name becomes HOBJECT_MIN."""
-    with decoder.versioned(4):
-        key, oid, snap, position = decoder.str(), decoder.str(), decoder.u64(), decoder.u32()
-        last, nspace, pool = decoder.bool(), decoder.str(), decoder.i64()
-    if last:
-        return HOBJECT_MAX
-    if pool in (-1, HOBJECT_MIN.pool) and not oid and not snap and not position:
-        return HOBJECT_MIN
-    return HObject(pool=pool, oid=oid, hash=position, key=key, nspace=nspace, snap=snap)
 
 
 def pg_bits(seed: int, pg_num: int) -> int:
@@ -94,15 +71,8 @@ def list_page(engine: Engine, pool: PgPool, pg: PgId, locator: ObjectLocator, sn
         handle = HOBJECT_MAX
     else:
         handle = HObject(pool=pg.pool, oid="", hash=reverse_bits(end))
-    encoder = Encoder()
-    with encoder.versioned(1, 1):
-        encode_hobject(encoder, handle)
-        encoder.u32(len(names))
-        for name in names:
-            encoder.str(name.nspace)
-            encoder.str(name.oid)
-            encoder.str(name.key)
-    op.outdata = encoder.bytes()
+    listed = [ListedObject(name.oid, name.nspace, name.key) for name in names]
+    op.outdata = pack_page(ListPage(listed, handle))
     return END if following is None else 0
 
 

@@ -24,8 +24,8 @@ from cove.rados import (
     TimedOut,
     WriteOp,
 )
-from cove.rados.listing import Page, decode_hobject, decode_page, encode_hobject
-from cove.wire.encoding import Decoder, Encoder
+from cove.wire.encoding import Decoder
+from cove.wire.listing import ListedObject, ListPage, decode_hobject, pack_cursor, pack_page, unpack_page
 from cove.wire.messages import MMonGetVersion, MMonSubscribe, MOSDOp, MPoolOp, MStatfs
 from cove.wire.osd_ops import OpCode, PgList
 from cove.wire.types import HOBJECT_MAX, HOBJECT_MIN, HObject
@@ -279,26 +279,18 @@ async def test_a_vector_can_be_used_for_several_objects(cluster: FakeCluster) ->
 
 
 def _page(handle: HObject, names: list[str]) -> bytes:
-    encoder = Encoder()
-    with encoder.versioned(1, 1):
-        encoder.raw(encode_hobject(handle))
-        encoder.u32(len(names))
-        for name in names:
-            for text in ("ns", name, ""):
-                encoder.str(text)
-    return encoder.bytes()
+    return pack_page(ListPage([ListedObject(name, "ns", "") for name in names], handle))
 
 
 @pytest.mark.parametrize(
     "name", [HOBJECT_MIN, HOBJECT_MAX, HObject(3, "née", 0xDEADBEEF, "key", "ns", 7), HObject(-2, "a", 1)]
 )
 def test_hobject_round_trip(name: HObject) -> None:
-    assert decode_hobject(Decoder(encode_hobject(name))) == name
+    assert decode_hobject(Decoder(pack_cursor(name))) == name
 
 
 def test_page_round_trip() -> None:
-    page = decode_page(_page(HObject(1, "x", 5), ["a", "b"]))
-    assert isinstance(page, Page)
+    page = unpack_page(_page(HObject(1, "x", 5), ["a", "b"]))
     assert [entry.name for entry in page.objects] == ["a", "b"]
     assert page.handle == HObject(1, "x", 5)
 

@@ -426,6 +426,8 @@ class Dnsmasq:
             self._on_exchange(event)
         elif isinstance(event, FileRejected):
             self._rejected[event.path] = event.reason
+            if Path(event.path).parent == self._directory.options:
+                log.warning("dnsmasq refused an option", path=event.path, line=event.line, reason=event.reason)
 
     def _write_everything(self, network: ServedNetwork, entries: list[HostEntry], options: dict[str, str]) -> None:
         directory = self._directory

@@ -6,11 +6,12 @@ All values were checked when they came over the bus (cove.dhcp.models).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from cove.dhcp.models import DEVICE_OWNER_DHCP, PortInfo, SubnetInfo, is_ipv4
+from cove.dhcp.models import CLIENT_ID_OPTIONS, DEVICE_OWNER_DHCP, PortInfo, SubnetInfo, is_ipv4
 
 NOT_SERVED_OWNERS = frozenset(
     {
@@ -25,7 +26,8 @@ NOT_SERVED_OWNERS = frozenset(
 )
 """Ports that never ask for an address."""
 
-CLIENT_ID = "client-id"
+_TAKEN_FOR_ANOTHER = re.compile(r"\d+(\.\d+){3}|\d+[smhdw]?|infinite|ignore", re.IGNORECASE)
+"""What dnsmasq takes for an address, a lease time or a keyword where a reservation's name is to stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def default_host_name(ip_address: str) -> str:
 def names_of(port: PortInfo, ip_address: str, domain: str) -> tuple[str, str]:
     """(fully qualified name without its last dot, short name) of one of the port's addresses."""
     for assigned in port.dns_assignment:
-        if assigned.ip_address == ip_address:
+        if assigned.ip_address == ip_address and not _TAKEN_FOR_ANOTHER.fullmatch(assigned.fqdn.rstrip(".")):
             return assigned.fqdn.rstrip("."), assigned.hostname.rstrip(".")
     short = default_host_name(ip_address)
     return (f"{short}.{domain}" if domain else short), short
@@ -56,7 +58,7 @@ def host_entries(port: PortInfo, subnet_ids: frozenset[str] | set[str], domain: 
     """The reservations of a port in the subnets served: one for each IPv4 address, none for servers and routers."""
     if port.device_owner in NOT_SERVED_OWNERS:
         return []
-    client_id = next((opt.opt_value for opt in port.extra_dhcp_opts if opt.opt_name == CLIENT_ID), None)
+    client_id = next((opt.opt_value for opt in port.extra_dhcp_opts if opt.opt_name in CLIENT_ID_OPTIONS), None)
     tag = f",set:{port_tag(port.id)}" if port_options(port) is not None else ""
     entries = []
     for fixed in port.fixed_ips:
@@ -87,7 +89,7 @@ def port_options(port: PortInfo) -> str | None:
     """
     lines = []
     for option in port.extra_dhcp_opts:
-        if option.ip_version != 4 or option.opt_name == CLIENT_ID:
+        if option.ip_version != 4 or option.opt_name in CLIENT_ID_OPTIONS:
             continue
         tags, _, name = option.opt_name.rpartition(",")
         parts = [f"tag:{port_tag(port.id)}"]
