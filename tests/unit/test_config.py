@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ def test_environment_beats_defaults_and_arguments_beat_it(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("name", "value"), [("api_port", 70000), ("dhcp_lease_duration_s", 1), ("network_mtu", 100)])
 def test_out_of_range_is_refused_by_name(name: str, value: int) -> None:
     with pytest.raises(ValidationError, match=name):
-        Settings(**{name: value})
+        Settings(**cast(Any, {name: value}))
 
 
 def test_every_setting_is_documented() -> None:

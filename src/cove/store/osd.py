@@ -52,6 +52,7 @@ READ_ON_LOOP_MAX = 128 << 10
 """Bytes that a read may ask for without being sent to a thread."""
 BACKLOG_MAX = 65536
 READ_THREADS = 2
+READS_IN_THREADS_MAX = 32
 _NO_VERSION = EVersion(0, 0)
 _NO_ACCESS = Access(False, False)
 _DONE_FLAGS = int(RequestFlag.ACK | RequestFlag.ONDISK)
@@ -117,7 +118,7 @@ class Osd(Dispatcher):
         if not isinstance(message, MOSDOp):
             return False
         job = Job(connection, message)
-        if self._backlog or self._pipeline.is_full:
+        if self._backlog or self._is_full:
             if len(self._backlog) >= BACKLOG_MAX:
                 log.error("backlog_full", peer=str(connection.peer_name), requests=BACKLOG_MAX)
                 connection.mark_down()
@@ -128,8 +129,13 @@ class Osd(Dispatcher):
         self._start(job)
         return True
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether requests have to wait. A read in a thread holds a snapshot, of which LMDB has so many."""
+        return self._pipeline.is_full or len(self._reads) >= READS_IN_THREADS_MAX
+
     def _work_off(self) -> None:
-        while self._backlog and not self._pipeline.is_full:
+        while self._backlog and not self._is_full:
             self._start(self._backlog.popleft())
 
     def _lost(self) -> None:
@@ -265,8 +271,9 @@ class Osd(Dispatcher):
             if error is not None:
                 log.error("read_failed", oid=job.message.oid, exc_info=error)
                 self._answer_read(job, -errno.EIO, 0)
-                return
-            self._answer_read(job, future.result(), info.user_version)
+            else:
+                self._answer_read(job, future.result(), info.user_version)
+            self._work_off()
 
         future = asyncio.get_running_loop().run_in_executor(self._readers, work)
         self._reads.add(future)
