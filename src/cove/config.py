@@ -18,12 +18,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="COVE_", extra="forbid", frozen=True)
 
-    state_dir: Path = Field(default=Path("/var/lib/cove"), description="What survives a restart: database, store, instances.")
-    run_dir: Path = Field(default=Path("/run/cove"), description="What lives as long as `cove up`: token, pid, sockets.")
+    state_dir: Path = Field(
+        default=Path("/var/lib/cove"), description="What survives a restart: database, store, instances."
+    )
+    run_dir: Path = Field(
+        default=Path("/run/cove"), description="What lives as long as `cove up`: token, pid, sockets."
+    )
     host: str = Field(default_factory=lambda: socket.gethostname().split(".")[0], description="Name of this host.")
 
-    api_host: str = Field(default="127.0.0.1", description="Address of the API; loopback only until there is an identity service.")
-    api_port: int = Field(default=9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one).")
+    api_host: str = Field(
+        default="127.0.0.1", description="Address of the API; loopback only until there is an identity service."
+    )
+    api_port: int = Field(
+        default=9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one)."
+    )
 
     database_url: str = Field(default="", description="Empty: SQLite in the state directory.")
     bus_url: str = Field(default="local://", description="Message bus between the API and the agents.")
@@ -34,12 +42,18 @@ class Settings(BaseSettings):
     dhcp_agent_notification: bool = Field(default=True, description="Tell the DHCP agents of changes.")
     agent_report_interval_s: float = Field(default=30.0, gt=0, description="How often an agent reports that it lives.")
     agent_down_time_s: float = Field(default=75.0, gt=0, description="Silence after which an agent counts as down.")
-    network_mtu: int = Field(default=1500, ge=576, le=9000, description="MTU of a network that does not ask for another.")
+    network_mtu: int = Field(
+        default=1500, ge=576, le=9000, description="MTU of a network that does not ask for another."
+    )
 
     objecter_inflight_ops: int = Field(default=1024, gt=0, description="Operations in flight for each storage client.")
-    objecter_inflight_op_bytes: int = Field(default=100 << 20, gt=0, description="Bytes in flight for each storage client.")
+    objecter_inflight_op_bytes: int = Field(
+        default=100 << 20, gt=0, description="Bytes in flight for each storage client."
+    )
     rados_osd_op_timeout_s: float = Field(default=60.0, ge=0, description="Time-out of a storage operation; 0 is none.")
-    store_map_size_bytes: int = Field(default=1 << 40, gt=0, description="Largest size of the embedded store (address space).")
+    store_map_size_bytes: int = Field(
+        default=1 << 40, gt=0, description="Largest size of the embedded store (address space)."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -54,7 +68,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, CONFIG_FILE)
 
     def model_post_init(self, _context: Any) -> None:
-        """Fill the URLs that follow from the state directory."""
+        """Make the directories absolute; fill the URLs that follow from the state directory."""
+        for name in ("state_dir", "run_dir"):
+            object.__setattr__(self, name, getattr(self, name).absolute())
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir}/cove.sqlite")
         if not self.storage_url:

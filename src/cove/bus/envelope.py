@@ -63,7 +63,7 @@ def encode(message: Request | Reply | Notification) -> bytes:
     """The message as JSON. Raises BusError if a value has no JSON form."""
     try:
         return _encoder.encode(message)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise BusError(f"cannot send {type(message).__name__}: {error}; send JSON values only") from error
 
 
@@ -71,7 +71,7 @@ def decode_request(data: bytes) -> Request:
     """A request from its JSON. Raises BusError if it is none."""
     try:
         return _request_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BusError(f"malformed request on the bus: {error}") from error
 
 
@@ -79,7 +79,7 @@ def decode_reply(data: bytes) -> Reply:
     """A reply from its JSON. Raises BusError if it is none."""
     try:
         return _reply_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BusError(f"malformed reply on the bus: {error}") from error
 
 
@@ -87,7 +87,7 @@ def decode_notification(data: bytes) -> Notification:
     """A notification from its JSON. Raises BusError if it is none."""
     try:
         return _notification_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BusError(f"malformed notification on the bus: {error}") from error
 
 

@@ -230,7 +230,11 @@ class _Consumer:
             message = await queue.get()
             if message.expires_at is not None and time.monotonic() >= message.expires_at:
                 continue
-            request = envelope.decode_request(message.data)
+            try:
+                request = envelope.decode_request(message.data)
+            except BusError:
+                log.exception("a message dropped", topic=self._topic)  # the next one is for somebody else
+                continue
             if request.msg_id is None:
                 await self._run_cast(request)
                 continue
@@ -298,7 +302,12 @@ class _Listener:
 
     async def _consume(self) -> None:
         while True:
-            notification = envelope.decode_notification(await self._queue.get())
+            data = await self._queue.get()
+            try:
+                notification = envelope.decode_notification(data)
+            except BusError:
+                log.exception("a notification dropped")
+                continue
             try:
                 outcome = self._callback(notification.event_type, notification.payload)
                 if inspect.isawaitable(outcome):

@@ -9,10 +9,10 @@ from rich.status import Status
 
 from ..errors import CoveError
 from .client import Client
-from .output import console, human_bytes
+from .output import console, errors, human_bytes, printable
 from .timelines import SEPARATOR, duration, first, since, steps_of
 
-BOOT_TIMEOUT_S = 240.0
+BOOT_TIMEOUT_S = 2400.0  # of which the copy of a large image may take most
 POLL_S = 0.1
 PORT_STEPS = ("committed", "cast", "host_entry", "ready")
 DISK_STATES = {"written": "written and read back", "kept": "read back, as written at its first boot"}
@@ -21,7 +21,7 @@ DHCP_STEPS = ("DHCPDISCOVER", "DHCPOFFER", "DHCPREQUEST", "DHCPACK")
 
 def line(label: str, text: str) -> None:
     """One line of the time line: what it is about, and its way."""
-    console.print(f"{label:<8}{text}", markup=False, soft_wrap=True)
+    console.print(f"{label:<7} {printable(text)}", markup=False, soft_wrap=True)
 
 
 def image_line(detail: dict[str, Any]) -> str:
@@ -130,23 +130,34 @@ def start_server(client: Client, server: dict[str, Any]) -> dict[str, Any]:
 
 def follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
     """Show a boot while it happens, until the server is ACTIVE. Raises CoveError with the fault when it fails."""
+    try:
+        server = _follow(client, server_id, name)
+    except KeyboardInterrupt:
+        errors.print(f"{name} goes on booting: `cove server show {name}`, `cove server delete {name}`", markup=False)
+        raise
+    print_server_line(client, server)
+    return server
+
+
+def _follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
     deadline = time.monotonic() + BOOT_TIMEOUT_S
     with console.status("asking for the VM") as status:
         progress = Progress(client, server_id, name, status)
         while True:
             progress.update()
-            server = client.get(f"/v2.1/servers/{server_id}")["server"]
-            if server["status"] == "ERROR":
+            server: dict[str, Any] = client.get(f"/v2.1/servers/{server_id}")["server"]
+            # one that was shut off before is so again when its start has failed
+            if server["status"] == "ERROR" or (
+                server["status"] == "SHUTOFF" and server["OS-EXT-STS:task_state"] is None
+            ):
                 fault = server.get("fault", {}).get("message", "no reason given")
                 raise CoveError(f"{name} could not boot: {fault}")
             if server["status"] == "ACTIVE":
                 progress.update()
-                break
+                return server
             if time.monotonic() > deadline:
                 raise CoveError(f"{name} is not up after {BOOT_TIMEOUT_S:.0f} s: `cove server show {name}`")
             time.sleep(POLL_S)
-    print_server_line(client, server)
-    return dict(server)
 
 
 def print_server_line(client: Client, server: dict[str, Any]) -> None:

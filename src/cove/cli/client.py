@@ -8,14 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
-import httpx
-
-from ..config import Settings
 from ..errors import CoveError
 
+if TYPE_CHECKING:  # both take longer to import than most commands take to run, and not every command needs them
+    import httpx
+
+    from ..config import Settings
+
 REQUEST_TIMEOUT_S = 60.0
+STREAM_SILENCE_S = 30.0
+"""A stream says something every few seconds, so that one that is dead is told from one that is quiet."""
+
+
+def load_settings() -> Settings:
+    """The settings of this machine. Raises pydantic's ValidationError."""
+    from ..config import Settings
+
+    return Settings()
 
 
 class NotRunning(CoveError):
@@ -45,6 +57,13 @@ def error_of(response: httpx.Response) -> ApiError:
     return ApiError(response.status_code, "HTTP", str(body))
 
 
+def segment(name: str) -> str:
+    """A name as one segment of a URL's path, whatever is in it. Raises CoveError for what can't be one."""
+    if name in ("", ".", ".."):
+        raise CoveError(f"{name!r} is no name")
+    return quote(name, safe="")
+
+
 class Client:
     """A session with the running server. Use as a context manager."""
 
@@ -52,8 +71,12 @@ class Client:
         self.http = http
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Connect to the server of this run directory. Raises NotRunning."""
+    def open(cls, settings: Settings | None = None) -> Self:
+        """Connect to the server of these settings' run directory. Raises NotRunning."""
+        import httpx
+
+        settings = settings or load_settings()
+
         try:
             endpoint = json.loads((settings.run_dir / "endpoint.json").read_text())
             token = settings.token_file.read_text().strip()
@@ -74,15 +97,26 @@ class Client:
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """One request; the decoded JSON of the answer (None if it has no body). Raises ApiError, NotRunning."""
-        try:
+        with self._transport_errors():
             response = self.http.request(method, path, **kwargs)
-        except httpx.ConnectError:
-            raise NotRunning(f"nothing answers at {self.http.base_url}: start Cove with `cove up`") from None
-        except httpx.TimeoutException:
-            raise CoveError(f"no answer from {self.http.base_url}{path} within {REQUEST_TIMEOUT_S:.0f} s") from None
         if response.is_error:
             raise error_of(response)
         return response.json() if response.content else None
+
+    @contextmanager
+    def _transport_errors(self) -> Iterator[None]:
+        """httpx' errors in our words."""
+        import httpx
+
+        try:
+            yield
+        except httpx.ConnectError:
+            raise NotRunning(f"nothing answers at {self.http.base_url}: start Cove with `cove up`") from None
+        except httpx.TimeoutException:
+            raise CoveError(f"no answer from {self.http.base_url} in time: see its log, or `cove status`") from None
+        except httpx.TransportError as error:
+            why = str(error) or type(error).__name__
+            raise CoveError(f"the server at {self.http.base_url} ended while it was asked ({why})") from None
 
     def get(self, path: str, **params: Any) -> Any:
         """GET; parameters that are None are left out."""
@@ -92,6 +126,10 @@ class Client:
         """POST a JSON body."""
         return self.request("POST", path, json=body)
 
+    def put(self, path: str) -> Any:
+        """PUT, without a body."""
+        return self.request("PUT", path)
+
     def delete(self, path: str) -> None:
         """DELETE."""
         self.request("DELETE", path)
@@ -99,8 +137,10 @@ class Client:
     @contextmanager
     def stream(self, path: str, body: Any) -> Iterator[Iterator[dict[str, Any]]]:
         """POST a JSON body and read the answer as one JSON object a line, for as long as it lasts."""
-        timeout = httpx.Timeout(REQUEST_TIMEOUT_S, read=30.0)
-        with self.http.stream("POST", path, json=body, timeout=timeout) as response:
+        import httpx
+
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_S, read=STREAM_SILENCE_S)
+        with self._transport_errors(), self.http.stream("POST", path, json=body, timeout=timeout) as response:
             if response.is_error:
                 response.read()
                 raise error_of(response)

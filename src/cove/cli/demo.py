@@ -13,7 +13,6 @@ from typing import Any
 
 import typer
 
-from ..config import Settings
 from ..errors import CoveError
 from .boot import boot_server, line, print_server_line, start_server
 from .client import Client
@@ -59,9 +58,9 @@ def network_line(subnet: dict[str, Any], served: dict[str, Any]) -> str:
 
 
 def demo() -> None:
-    """Boot the demo VM, and show the way of its address and of its disk."""
+    """Boot the demo VM, and show the way of its address and disk."""
     build()
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         network = ensure(client, "networks", {"name": NETWORK})
         subnet = ensure(
             client,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
-from ..config import Settings
-from .output import console, human_bytes
+from .client import load_settings
+from .output import console, human_bytes, quiet_logs
 
 app = typer.Typer(help="The micro guest that VMs boot without an image.", no_args_is_help=True)
 
@@ -20,9 +18,12 @@ def guest() -> None:
 @app.command()
 def build() -> None:
     """Build the micro guest; quick if it is there already."""
+    import asyncio
+
     from ..compute.guest import build_guest
 
-    settings = Settings()
+    quiet_logs()
+    settings = load_settings()
     with console.status("building the micro guest") as status:
         files = asyncio.run(
             build_guest(

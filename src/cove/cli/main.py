@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import errno
+import os
+import signal
 import sys
+from typing import Any
 
-import structlog
 import typer
+from rich.text import Text
 
 from .. import __version__
 from ..errors import CoveError
 from . import demo, guest, images, lifecycle, network, ports, rbd, servers, subnets
-from .output import errors
+from .output import errors, printable_lines
 
 app = typer.Typer(
     name="cove",
@@ -51,16 +54,44 @@ demo.register(app)
 
 def main() -> None:
     """Entry point of the `cove` command."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    # Whoever ends a command ends what it has begun, too: an export, an import, a temporary file.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         app()
     except CoveError as error:
-        errors.print(f"[bold red]error:[/] {_escaped(str(error))}")
+        _say(str(error), *getattr(error, "__notes__", ()))
         sys.exit(1)
+    except OSError as error:
+        _say(_in_words(error))
+        sys.exit(1)
+    except ValueError as error:
+        if type(error).__name__ != "ValidationError":  # of the settings; importing its class here costs time
+            raise
+        _say(_settings_problem(error))
+        sys.exit(2)
     except KeyboardInterrupt:
         errors.print("interrupted")
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def _say(*lines: str) -> None:
+    errors.print(Text.assemble(("error:", "bold red"), " ", "\n".join(printable_lines(lines))))
+
+
+def _in_words(error: OSError) -> str:
+    """An error of the machine's, with a way out where there is a usual one."""
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno == errno.ENOSPC:
+        return f"{text}: free some space, or point state_dir (COVE_STATE_DIR) at a larger file system"
+    return f"{text}: run it as root" if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() else text
+
+
+def _settings_problem(error: Any) -> str:
+    """pydantic's ValidationError: which settings, and what is wrong with them."""
+    problems = [f"{'.'.join(map(str, found['loc']))} {found['input']!r}: {found['msg']}" for found in error.errors()]
+    return f"bad settings (COVE_… in the environment, or the file): {'; '.join(problems)}"

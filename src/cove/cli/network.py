@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ..config import Settings
 from .client import Client
 from .output import Format, FormatOption, print_list, print_one
 from .resources import delete_resources, show_resource
@@ -17,10 +16,12 @@ COLUMNS = ("name", "status", "admin_state_up", "id")
 
 @app.command()
 def create(
-    name: str, mtu: Annotated[int | None, typer.Option(help="Bytes.")] = None, format: FormatOption = Format.TABLE
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    mtu: Annotated[int | None, typer.Option(metavar="BYTES", help="Default: 1500.")] = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Create a network."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         attributes = {"name": name} | ({"mtu": mtu} if mtu is not None else {})
         print_one(client.post("/v2.0/networks", {"network": attributes})["network"], format)
 
@@ -28,18 +29,20 @@ def create(
 @app.command("list")
 def list_(format: FormatOption = Format.TABLE) -> None:
     """List networks."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         rows = client.get("/v2.0/networks")["networks"]
         print_list(rows, COLUMNS, format, empty="no networks: `cove network create NAME` makes one")
 
 
 @app.command()
-def show(network: str, format: FormatOption = Format.TABLE) -> None:
+def show(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Name or id.")], format: FormatOption = Format.TABLE
+) -> None:
     """Show a network, by name or id."""
     show_resource("networks", network, format)
 
 
 @app.command()
-def delete(networks: list[str]) -> None:
+def delete(networks: Annotated[list[str], typer.Argument(metavar="NETWORK", help="Names or ids.")]) -> None:
     """Delete networks, by name or id."""
     delete_resources("networks", networks)

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 240
-FOLDABLE = ("id", "network_id", "found", "remedy")
+FOLDED_WIDTH = 18
+FOLDABLE = ("id", "found", "remedy")
 """Columns that may be broken into lines on a narrow terminal; the others stay in one piece."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def quiet_logs() -> None:
+    """Keep what the server's parts log out of a command's output; for those few commands that use such parts."""
+    import logging
+
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 class Format(StrEnum):
@@ -32,6 +45,16 @@ class Format(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for people, json for programs.")]
 
 
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: names come from users."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def printable_lines(texts: Iterable[str]) -> list[str]:
+    """The same for texts of several lines each."""
+    return [printable(line) for text in texts for line in text.splitlines()]
+
+
 def cell(value: Any) -> Text:
     """A value as people read it. Never interpreted as markup: names come from users."""
     if value is None or value == "":
@@ -39,8 +62,10 @@ def cell(value: Any) -> Text:
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, (list, tuple)):
-        return Text("\n".join(str(item) for item in value) or "-")
-    text = Text(str(value))
+        return Text("\n".join(printable(str(item)) for item in value) or "-")
+    if isinstance(value, dict):
+        return Text(printable(json.dumps(value, ensure_ascii=False)))
+    text = Text(printable(str(value)))
     if value in ("ACTIVE", "ok"):
         text.stylize("green")
     elif value in ("ERROR", "missing"):
@@ -63,17 +88,19 @@ def print_list(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format
     if not rows:
         errors.print(Text(empty, style="dim"))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    # 18: half a UUID, which then breaks at a dash
+    narrowest = {column: FOLDED_WIDTH if column in FOLDABLE else 0 for column in columns}
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(
-            column.replace("_", " "),
-            overflow="fold",
-            no_wrap=column not in FOLDABLE,
-            min_width=18 if column in FOLDABLE else None,
-        )
+        width = min(narrowest[column], max(len(str(row.get(column, ""))) for row in rows)) or None
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in FOLDABLE, min_width=width)
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
-    console.print(table)
+    needed = Measurement.get(console, console.options.update(width=WIDTH_WITHOUT_TERMINAL), table).minimum
+    if needed <= console.width:
+        console.print(table)
+    else:  # lines that the terminal breaks are better than characters that are missing
+        console.print(table, width=needed, no_wrap=True, crop=False, soft_wrap=True)
 
 
 def print_one(item: Mapping[str, Any], format: Format, *, keys: Iterable[str] | None = None) -> None:
@@ -85,7 +112,7 @@ def print_one(item: Mapping[str, Any], format: Format, *, keys: Iterable[str] | 
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for key in keys or item:
-        table.add_row(key, cell(item.get(key)))
+        table.add_row(key.removeprefix("cove:").replace("_", " "), cell(item.get(key)))
     console.print(table)
 
 
@@ -98,20 +125,17 @@ def human_bytes(size: float) -> str:
     return f"{size:.0f} TiB" if float(size).is_integer() else f"{size:.1f} TiB"
 
 
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SIZE_MAX = 1 << 62
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(?:I?B|I)?|B)?", re.ASCII)
+_EXPONENTS = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def parse_size(text: str) -> int:
     """`256M` → bytes. Raises typer.BadParameter that shows what is accepted."""
-    raw = text.strip().upper().removesuffix("IB")
-    if raw.endswith("B") and len(raw) > 1:
-        raw = raw[:-1]
-    unit = raw[-1:] if raw[-1:] in _UNITS and not raw[-1:].isdigit() else ""
-    number = raw[: len(raw) - len(unit)]
-    try:
-        size = int(float(number) * _UNITS[unit])
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is no size: give a number and K, M, G or T, such as 256M") from None
-    if size <= 0:
-        raise typer.BadParameter(f"{text!r} is not above zero")
-    return size
+    found = _SIZE.fullmatch(text.strip().upper())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no size: give a number and K, M, G or T, such as 256M")
+    size = Fraction(found[1]) * 1024 ** _EXPONENTS.get(found[2], 0)
+    if size.denominator != 1 or not 0 < size <= SIZE_MAX:
+        raise typer.BadParameter(f"{text!r} is no size: a whole number of bytes above 0 is wanted, such as 256M")
+    return int(size)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Settings
 from .client import Client
 from .output import Format, FormatOption, print_list, print_one
 from .resources import delete_resources, show_resource
@@ -22,16 +21,16 @@ def with_addresses(port: dict[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def create(
-    network: Annotated[str, typer.Option(help="Name or id of the network.")],
-    name: Annotated[str, typer.Argument()] = "",
+    network: Annotated[str, typer.Option(metavar="N", help="Name or id of the network.")],
+    name: Annotated[str, typer.Argument(metavar="NAME")] = "",
     ip: Annotated[
-        list[str] | None, typer.Option(help="An address to have; repeatable. Default: the next free one.")
+        list[str] | None, typer.Option(metavar="A", help="An address to have; repeatable. Default: the next free one.")
     ] = None,
-    mac: Annotated[str | None, typer.Option(help="Default: a new one.")] = None,
+    mac: Annotated[str | None, typer.Option(metavar="M", help="Default: a new one.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Create a port."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         attributes: dict[str, Any] = {"name": name, "network_id": client.find("networks", network)["id"]}
         if ip:
             attributes["fixed_ips"] = [{"ip_address": address} for address in ip]
@@ -42,11 +41,11 @@ def create(
 
 @app.command("list")
 def list_(
-    network: Annotated[str | None, typer.Option(help="Only of this network.")] = None,
+    network: Annotated[str | None, typer.Option(metavar="N", help="Only of this network.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List ports."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         network_id = client.find("networks", network)["id"] if network else None
         rows = client.get("/v2.0/ports", network_id=network_id)["ports"]
         rows = rows if format is Format.JSON else [with_addresses(row) for row in rows]
@@ -54,12 +53,14 @@ def list_(
 
 
 @app.command()
-def show(port: str, format: FormatOption = Format.TABLE) -> None:
+def show(
+    port: Annotated[str, typer.Argument(metavar="PORT", help="Name or id.")], format: FormatOption = Format.TABLE
+) -> None:
     """Show a port, by name or id."""
     show_resource("ports", port, format)
 
 
 @app.command()
-def delete(ports: list[str]) -> None:
+def delete(ports: Annotated[list[str], typer.Argument(metavar="PORT", help="Names or ids.")]) -> None:
     """Delete ports, by name or id."""
     delete_resources("ports", ports)

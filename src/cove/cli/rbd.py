@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Settings
 from ..errors import CoveError
-from .client import Client
-from .output import Format, FormatOption, console, human_bytes, parse_size, print_list, print_one
+from .client import Client, segment
+from .output import Format, FormatOption, console, errors, human_bytes, parse_size, print_list, print_one
 
 app = typer.Typer(help="RBD images in the store.", no_args_is_help=True)
 COLUMNS = ("pool", "name", "size", "objects", "id")
@@ -29,7 +28,7 @@ def split_spec(spec: str) -> tuple[str, str]:
 def image_path(spec: str) -> str:
     """The API's path of an image."""
     pool, image = split_spec(spec)
-    return f"/cove/v1/pools/{pool}/images/{image}"
+    return f"/cove/v1/pools/{segment(pool)}/images/{segment(image)}"
 
 
 def for_people(image: dict[str, Any]) -> dict[str, Any]:
@@ -39,12 +38,13 @@ def for_people(image: dict[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def ls(
-    pool: Annotated[str | None, typer.Argument(help="Default: all pools.")] = None, format: FormatOption = Format.TABLE
+    pool: Annotated[str | None, typer.Argument(metavar="POOL", help="Default: all pools.")] = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """List images."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         pools = [pool] if pool else client.get("/cove/v1/pools")["pools"]
-        rows = [image for name in pools for image in client.get(f"/cove/v1/pools/{name}/images")["images"]]
+        rows = [image for name in pools for image in client.get(f"/cove/v1/pools/{segment(name)}/images")["images"]]
         rows = rows if format is Format.JSON else [for_people(row) for row in rows]
         print_list(rows, COLUMNS, format, empty="no images: `cove rbd create POOL/IMAGE --size 1G` makes one")
 
@@ -52,7 +52,7 @@ def ls(
 @app.command()
 def info(spec: Annotated[str, typer.Argument(metavar="POOL/IMAGE")], format: FormatOption = Format.TABLE) -> None:
     """Show an image."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         image = client.get(image_path(spec))["image"]
         print_one(image if format is Format.JSON else for_people(image), format)
 
@@ -60,19 +60,19 @@ def info(spec: Annotated[str, typer.Argument(metavar="POOL/IMAGE")], format: For
 @app.command()
 def create(
     spec: Annotated[str, typer.Argument(metavar="POOL/IMAGE")],
-    size: Annotated[str, typer.Option(help="Such as 256M.")],
+    size: Annotated[str, typer.Option(metavar="S", help="Such as 256M.")],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Create an empty image."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         image = client.post(image_path(spec), {"size_bytes": parse_size(size)})["image"]
         print_one(image if format is Format.JSON else for_people(image), format)
 
 
 @app.command()
-def rm(specs: Annotated[list[str], typer.Argument(metavar="POOL/IMAGE...")]) -> None:
+def rm(specs: Annotated[list[str], typer.Argument(metavar="POOL/IMAGE")]) -> None:
     """Remove images and their data."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         for spec in specs:
             client.delete(image_path(spec))
             console.print(f"removed {'/'.join(split_spec(spec))}", markup=False)
@@ -81,18 +81,23 @@ def rm(specs: Annotated[list[str], typer.Argument(metavar="POOL/IMAGE...")]) -> 
 @app.command("export-nbd")
 def export_nbd(
     spec: Annotated[str, typer.Argument(metavar="POOL/IMAGE")],
-    socket: Annotated[Path | None, typer.Option(help="Serve on this unix socket.")] = None,
-    port: Annotated[int | None, typer.Option(help="Serve on this TCP port of 127.0.0.1 (0: any free one).")] = None,
-    read_only: Annotated[bool, typer.Option(help="Refuse writes; several clients may connect.")] = False,
+    socket: Annotated[Path | None, typer.Option(metavar="PATH", help="Serve on this unix socket.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="N", help="Serve on this TCP port of 127.0.0.1 (0: any free one).")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse writes; several clients may connect.")] = False,
 ) -> None:
     """Serve an image by NBD until this command is interrupted."""
     if (socket is None) == (port is None):
         raise typer.BadParameter("give either --socket PATH or --port N")
     body: dict[str, Any] = {"read_only": read_only}
     body |= {"socket": str(socket.absolute())} if socket else {"port": port}
-    with Client.open(Settings()) as client, client.stream(f"{image_path(spec)}/exports", body) as events:
-        for event in events:
-            if "error" in event:
-                raise CoveError(event["error"])
-            if "uri" in event:
-                console.print(f"{event['uri']}  (Ctrl-C ends the export)", markup=False)
+    with Client.open() as client, client.stream(f"{image_path(spec)}/exports", body) as events:
+        try:
+            for event in events:
+                if "error" in event:
+                    raise CoveError(f"the export of {'/'.join(split_spec(spec))} has ended: {event['error']}")
+                if "uri" in event:
+                    console.print(f"{event['uri']}  (Ctrl-C ends the export)", markup=False, soft_wrap=True)
+        except KeyboardInterrupt:  # its usual end
+            errors.print("\nthe export has ended")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 import time
@@ -11,16 +10,34 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Settings
 from ..errors import CoveError
-from .boot import boot_server
+from .boot import boot_server, start_server
 from .client import Client
-from .output import Format, FormatOption, console, human_bytes, parse_size, print_json, print_list, print_one
+from .output import (
+    Format,
+    FormatOption,
+    console,
+    errors,
+    human_bytes,
+    parse_size,
+    print_json,
+    print_list,
+    print_one,
+    quiet_logs,
+)
 
 app = typer.Typer(help="Virtual machines.", no_args_is_help=True)
 COLUMNS = ("name", "status", "addresses", "image", "disk", "memory", "id")
+SHOWN = (
+    "name", "status", "task", "fault", "addresses", "cove:mac_address", "network", "image", "disk", "memory", "created",
+    "id", "cove:port_id", "cove:console_log",
+)  # fmt: skip
+ONLY_IF_SET = ("task", "fault")
 SERVERS = "/v2.1/servers"
+MIB = 1 << 20
 DELETE_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+POLL_S = 0.1
 CONTROL_CHARACTERS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|.)|[^\n\t -~\u00a0-\U0010ffff]")
 """What a guest must not send to the terminal of somebody who only looks at its log."""
 ServerArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]
@@ -29,11 +46,13 @@ ServerArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.
 def for_people(server: dict[str, Any]) -> dict[str, Any]:
     """Add short columns to a server in Nova's form."""
     addresses = [entry["addr"] for entries in server.get("addresses", {}).values() for entry in entries]
-    image = server.get("image") or {}
+    image = (server.get("image") or {}).get("id")
     return server | {
         "addresses": addresses,
-        "image": image.get("id", "") if isinstance(image, dict) else image,
+        "image": image or "micro guest",
+        "network": ", ".join(server.get("addresses", {})),
         "disk": human_bytes(server["cove:disk"]["size_bytes"]),
+        "task": server["OS-EXT-STS:task_state"],
         "memory": f"{server['cove:memory_mb']} MiB",
         "fault": (server.get("fault") or {}).get("message"),
     }
@@ -49,27 +68,33 @@ def find_server(client: Client, name_or_id: str) -> dict[str, Any]:
 
 
 def boot(
-    name: str,
-    network: Annotated[str, typer.Option(help="Name or id of the network.")],
-    image: Annotated[str | None, typer.Option(help="An imported image. Default: the micro guest.")] = None,
-    disk: Annotated[str, typer.Option(help="Size of its disk.")] = "256M",
-    memory: Annotated[str, typer.Option(help="Size of its memory.")] = "128M",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, and its host name.")],
+    network: Annotated[str, typer.Option(metavar="N", help="Name or id of the network.")],
+    image: Annotated[str | None, typer.Option(metavar="I", help="An imported image. Default: the micro guest.")] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Size of its disk. Default: 256M, or that of a larger image."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Size of its memory. Default: 128M, or 512M with an image."),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Boot a VM with an address and a disk of its own, and show their way."""
-    disk_bytes, memory_bytes = parse_size(disk), parse_size(memory)
-    with Client.open(Settings()) as client:
+    """Boot a VM, and show the way of its address and disk."""
+    memory_bytes = parse_size(memory) if memory is not None else None
+    if memory_bytes is not None and memory_bytes % MIB:
+        raise typer.BadParameter(f"{memory!r}: memory comes in whole MiB, such as 128M", param_hint="--memory")
+    with Client.open() as client:
         body: dict[str, Any] = {
             "name": name,
             "imageRef": image,
             "networks": [{"uuid": client.find("networks", network)["id"]}],
-            "cove:disk_bytes": disk_bytes,
-            "cove:memory_mb": memory_bytes >> 20,
+            "cove:disk_bytes": parse_size(disk) if disk is not None else None,
+            "cove:memory_mb": memory_bytes // MIB if memory_bytes is not None else None,
         }
-        if format is Format.JSON:
-            console.quiet = True
+        console.quiet = format is Format.JSON
         server = boot_server(client, body)
-        console.quiet = False
         if format is Format.JSON:
             print_json(server)
 
@@ -77,7 +102,7 @@ def boot(
 @app.command("list")
 def list_(format: FormatOption = Format.TABLE) -> None:
     """List VMs."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         rows = client.get(f"{SERVERS}/detail")["servers"]
         rows = rows if format is Format.JSON else [for_people(row) for row in rows]
         print_list(rows, COLUMNS, format, empty="no servers: `cove boot NAME --network N` boots one")
@@ -86,16 +111,20 @@ def list_(format: FormatOption = Format.TABLE) -> None:
 @app.command()
 def show(server: ServerArgument, format: FormatOption = Format.TABLE) -> None:
     """Show a VM."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         found = find_server(client, server)
-        keys = None if format is Format.JSON else [*COLUMNS, "created", "cove:console_log", "fault"]
-        print_one(found if format is Format.JSON else for_people(found), format, keys=keys)
+        if format is Format.JSON:
+            print_json(found)
+            return
+        shown = for_people(found)
+        shown["disk"] += " ({pool}/{name})".format(**found["cove:disk"])
+        print_one(shown, format, keys=[key for key in SHOWN if key not in ONLY_IF_SET or shown.get(key)])
 
 
 @app.command()
-def delete(servers: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+def delete(servers: Annotated[list[str], typer.Argument(metavar="NAME")]) -> None:
     """Delete VMs with their ports and disks."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         for server in servers:
             found = find_server(client, server)
             with console.status(f"deleting {found['name']}"):
@@ -109,36 +138,46 @@ def _wait_until_gone(client: Client, server_id: str) -> None:
     while any(server["id"] == server_id for server in client.get(SERVERS)["servers"]):
         if time.monotonic() > deadline:
             raise CoveError(f"server {server_id} is still there after {DELETE_TIMEOUT_S:.0f} s")
-        time.sleep(0.1)
-
-
-def _act(server: str, action: str, done: str) -> None:
-    with Client.open(Settings()) as client:
-        found = find_server(client, server)
-        client.post(f"{SERVERS}/{found['id']}/action", {action: None})
-        console.print(f"{done} {found['name']}", markup=False)
+        time.sleep(POLL_S)
 
 
 @app.command()
 def start(server: ServerArgument) -> None:
-    """Start a VM that is shut off."""
-    _act(server, "os-start", "starting")
+    """Start a VM that is shut off, and show its boot."""
+    with Client.open() as client:
+        start_server(client, find_server(client, server))
 
 
 @app.command()
 def stop(server: ServerArgument) -> None:
     """Shut a VM down; its address and disk stay."""
-    _act(server, "os-stop", "stopping")
+    with Client.open() as client:
+        found = find_server(client, server)
+        client.post(f"{SERVERS}/{found['id']}/action", {"os-stop": None})
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        with console.status(f"shutting {found['name']} down"):
+            while found["OS-EXT-STS:task_state"] is not None or found["status"] == "ACTIVE":
+                if time.monotonic() > deadline:
+                    raise CoveError(f"{found['name']} still runs after {STOP_TIMEOUT_S:.0f} s")
+                time.sleep(POLL_S)
+                found = client.get(f"{SERVERS}/{found['id']}")["server"]
+        console.print(f"{found['name']} is shut off", markup=False)
 
 
 def attach_console(
     server: ServerArgument,
     log: Annotated[bool, typer.Option("--log", help="Print what the console has shown so far, and leave.")] = False,
 ) -> None:
-    """Attach to a VM's serial console; Ctrl-] leaves."""
+    """Attach to a VM's serial console; Ctrl-] leaves.
+
+    One terminal at a time may be attached.
+    """
+    import asyncio
+
     from ..compute.console import attach
 
-    with Client.open(Settings()) as client:
+    quiet_logs()
+    with Client.open() as client:
         found = find_server(client, server)
         if log:
             output = client.post(f"{SERVERS}/{found['id']}/action", {"os-getConsoleOutput": {}})["output"]
@@ -147,8 +186,9 @@ def attach_console(
     path = found.get("cove:console_socket")
     if not path:
         raise CoveError(f"{found['name']} is {found['status']}: only a running VM has a console")
-    console.print(f"connected to {found['name']}; Ctrl-] leaves", markup=False)
-    asyncio.run(attach(Path(path), sys.stdin.fileno(), sys.stdout.fileno()))
+    errors.print(f"connected to {found['name']}; Ctrl-] leaves", markup=False)
+    ended = asyncio.run(attach(Path(path), sys.stdin.fileno(), sys.stdout.fileno()))
+    errors.print(f"\n{found['name']} has ended" if ended == "guest" else f"\nleft {found['name']}", markup=False)
 
 
 def register(root: typer.Typer) -> None:

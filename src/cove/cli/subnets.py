@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Settings
 from .client import Client
 from .output import Format, FormatOption, print_list, print_one
 from .resources import delete_resources, show_resource
@@ -31,19 +30,21 @@ def parse_pool(text: str) -> dict[str, str]:
 
 @app.command()
 def create(
-    name: str,
-    network: Annotated[str, typer.Option(help="Name or id of the network.")],
-    cidr: Annotated[str, typer.Option(help="Such as 10.0.0.0/24.")],
-    gateway: Annotated[str | None, typer.Option(help="An address, or none. Default: the first address.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    network: Annotated[str, typer.Option(metavar="N", help="Name or id of the network.")],
+    cidr: Annotated[str, typer.Option(metavar="CIDR", help="Such as 10.0.0.0/24.")],
+    gateway: Annotated[
+        str | None, typer.Option(metavar="A", help="An address, or none. Default: the first address.")
+    ] = None,
     pool: Annotated[
-        list[str] | None, typer.Option(help="FIRST-LAST; repeatable. Default: all but the gateway.")
+        list[str] | None, typer.Option(metavar="FIRST-LAST", help="Repeatable. Default: all but the gateway.")
     ] = None,
     dhcp: Annotated[bool, typer.Option(help="Serve the subnet by DHCP.")] = True,
-    dns: Annotated[list[str] | None, typer.Option(help="Address of a name server; repeatable.")] = None,
+    dns: Annotated[list[str] | None, typer.Option(metavar="A", help="Address of a name server; repeatable.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Create a subnet."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         attributes: dict[str, Any] = {
             "name": name,
             "network_id": client.find("networks", network)["id"],
@@ -62,11 +63,11 @@ def create(
 
 @app.command("list")
 def list_(
-    network: Annotated[str | None, typer.Option(help="Only of this network.")] = None,
+    network: Annotated[str | None, typer.Option(metavar="N", help="Only of this network.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List subnets."""
-    with Client.open(Settings()) as client:
+    with Client.open() as client:
         network_id = client.find("networks", network)["id"] if network else None
         rows = client.get("/v2.0/subnets", network_id=network_id)["subnets"]
         rows = rows if format is Format.JSON else [with_pools(row) for row in rows]
@@ -79,12 +80,14 @@ def list_(
 
 
 @app.command()
-def show(subnet: str, format: FormatOption = Format.TABLE) -> None:
+def show(
+    subnet: Annotated[str, typer.Argument(metavar="SUBNET", help="Name or id.")], format: FormatOption = Format.TABLE
+) -> None:
     """Show a subnet, by name or id."""
     show_resource("subnets", subnet, format)
 
 
 @app.command()
-def delete(subnets: list[str]) -> None:
+def delete(subnets: Annotated[list[str], typer.Argument(metavar="SUBNET", help="Names or ids.")]) -> None:
     """Delete subnets, by name or id."""
     delete_resources("subnets", subnets)

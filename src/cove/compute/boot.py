@@ -49,7 +49,7 @@ class UndoError(CoveError):
 class Patience:
     """How long each wait may take, in seconds. An emulated guest on a busy host is slow."""
 
-    disk_s: float = 120.0
+    disk_s: float = 1800.0  # a large image is copied
     port_active_s: float = 30.0
     lease_s: float = 120.0
     facts_s: float = 120.0
@@ -315,6 +315,11 @@ async def _unguard(job: Job) -> None:
         await job.tools.wiring.unguard(job.server.runtime.tap)
 
 
+async def micro_guest(tools: Toolbox) -> GuestFiles:
+    """The files of the micro guest. Raises GuestBuildError if it is not built."""
+    return await asyncio.to_thread(load_guest, tools.guest_dir)
+
+
 async def _launch(job: Job) -> None:
     server, runtime, hypervisor = job.server, job.server.runtime, job.tools.hypervisor
     assert runtime.uid is not None
@@ -322,7 +327,7 @@ async def _launch(job: Job) -> None:
     guest: GuestFiles | None = None
     boot: qemu.KernelBoot | qemu.DiskBoot = qemu.DiskBoot()
     if job.is_micro_guest:
-        guest = await asyncio.to_thread(load_guest, job.tools.guest_dir)
+        guest = await micro_guest(job.tools)
         disk_test = "read" if runtime.booted_before else "write"
         boot = qemu.KernelBoot(qemu.kernel_arguments(server.name, server.id, disk_test=disk_test))
     spec = qemu.InstanceSpec(

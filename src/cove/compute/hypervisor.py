@@ -33,12 +33,13 @@ from cove.compute.qemu import Descriptor, InstanceSpec
 from cove.compute.qmp import MonitorError, monitor
 from cove.errors import CoveError
 from cove.linux import files
-from cove.linux.processes import Process, ProcessRecord, adopt, command_line_of, start_time_of, write_record
+from cove.linux.processes import Process, ProcessRecord, adopt, command_line_of, start_time_of, uid_of, write_record
 
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 20.0
-QUIT_TIMEOUT_S = 5.0
+MONITOR_TIMEOUT_S = 2.0
+KILL_TIMEOUT_S = 10.0
 CONSOLE_LOG_BYTES_MAX = 4 << 20
 SOCKET_PATH_BYTES_MAX = 107
 _TUNSETIFF = 0x400454CA
@@ -116,7 +117,7 @@ class Hypervisor(Protocol):
         ...
 
     async def stop(self, instance_id: str, *, grace_s: float) -> None:
-        """End the instance's QEMU if there is one: power button, then quit, then kill."""
+        """End the instance's QEMU if there is one: power button, then the plug."""
         ...
 
     async def clear(self, instance_id: str) -> None:
@@ -184,7 +185,6 @@ class QemuHypervisor:
         if len(str(paths.serial_socket).encode()) > SOCKET_PATH_BYTES_MAX:
             raise HypervisorError(f"{paths.serial_socket}: longer than a socket's path may be; use a shorter run_dir")
         # May be searched by all, read by root only.
-        files.ensure_directory(self._run.parent, mode=0o711)
         files.ensure_directory(self._run, mode=0o711)
         files.ensure_directory(paths.run, mode=0o711)
         files.ensure_directory(self._state, mode=0o700)
@@ -245,7 +245,7 @@ class QemuHypervisor:
 
     async def find(self, instance_id: str) -> Process | None:
         """The running QEMU of the instance, known by pid, start time and command line."""
-        return await asyncio.to_thread(adopt, self.paths(instance_id).pid_file)
+        return await asyncio.to_thread(_find, self.paths(instance_id).pid_file, instance_id)
 
     async def resume(self, instance_id: str) -> str:
         """Let a guest go on that was paused because its disk was away too long. Raises MonitorError."""
@@ -257,23 +257,29 @@ class QemuHypervisor:
             return state
 
     async def stop(self, instance_id: str, *, grace_s: float) -> None:
-        """End QEMU: power button and `grace_s` for the guest to react (0: none), then quit, then kill."""
+        """End QEMU: power button and `grace_s` for the guest to react (0: none), then the plug.
+
+        The plug is SIGKILL: QEMU's own `quit` waits for requests to a disk that may never come back, and saves nothing
+        that a guest was promised, for what is acknowledged is durable. Raises HypervisorError.
+        """
         process = await self.find(instance_id)
         if process is None:
             return
         try:
-            steps = [("power_button", grace_s)] if grace_s > 0 else []
-            for request, patience_s in [*steps, ("quit", QUIT_TIMEOUT_S)]:
+            if grace_s > 0:
                 try:
-                    async with monitor(self.paths(instance_id).qmp_socket) as qmp:
-                        await getattr(qmp, request)()
-                    await asyncio.wait_for(process.wait(), patience_s)
-                    return
+                    async with asyncio.timeout(grace_s + MONITOR_TIMEOUT_S):
+                        async with monitor(self.paths(instance_id).qmp_socket, timeout_s=MONITOR_TIMEOUT_S) as qmp:
+                            await qmp.power_button()
+                        await asyncio.wait_for(process.wait(), grace_s)
+                        return
                 except (MonitorError, TimeoutError) as error:
-                    log.info("hypervisor.stop", instance=instance_id, request=request, error=str(error))
-                    if not process.is_alive():
-                        break
-            await process.stop()
+                    log.info("hypervisor.power_button", instance=instance_id, error=str(error) or "no reaction")
+            process.send_signal(signal.SIGKILL)
+            try:
+                await asyncio.wait_for(process.wait(), KILL_TIMEOUT_S)
+            except TimeoutError:
+                raise HypervisorError(f"QEMU (pid {process.pid}) does not end: is it stuck in the kernel?") from None
         finally:
             process.close()
 
@@ -297,6 +303,28 @@ class QemuHypervisor:
     async def trim_console_log(self, instance_id: str) -> bool:
         """Start the console's log anew once it is too large, keeping the last one; QEMU appends, so it goes on."""
         return await asyncio.to_thread(_trim, self.paths(instance_id).console_log)
+
+
+def _find(pid_file: Path, instance_id: str) -> Process | None:
+    """The process of the record; where a kill came between start and record, the one that says whose it is."""
+    if pid_file.exists() or not pid_file.parent.exists():
+        return adopt(pid_file)
+    for name in os.listdir("/proc"):
+        argv = command_line_of(int(name)) if name.isdigit() else None
+        if argv and qemu.is_command_of(argv, instance_id):
+            process = Process.open(int(name))
+            # again, now that the process is held: the number may have passed to another one
+            if process is not None and _is_qemu_of(process, instance_id):
+                return process
+            if process is not None:
+                process.close()
+    return None
+
+
+def _is_qemu_of(process: Process, instance_id: str) -> bool:
+    """Whether it is the instance's, and not somebody's who calls himself so."""
+    uid = uid_of(process.pid)
+    return qemu.is_command_of(process.record.argv, instance_id) and (uid == 0 or qemu.is_instance_uid(uid))
 
 
 def _keep(stack: contextlib.ExitStack, descriptor: int) -> int:

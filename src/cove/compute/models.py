@@ -46,6 +46,15 @@ class Status(enum.StrEnum):
     ERROR = "ERROR"
 
 
+class TaskState(enum.StrEnum):
+    """Nova's names of what is being done to a server."""
+
+    SPAWNING = "spawning"
+    POWERING_ON = "powering-on"
+    POWERING_OFF = "powering-off"
+    DELETING = "deleting"
+
+
 class Fault(msgspec.Struct, frozen=True):
     """Why a server is in ERROR."""
 
@@ -137,7 +146,7 @@ class ServerRecords:
             await self._db.write(insert)
         except IntegrityError:
             raise NameInUse(
-                f"name {server.name!r}: the project has a server of that name: take another, or delete that one"
+                f"there is a server {server.name!r} already: take another name, or delete that server first"
             ) from None
 
     async def save(self, server: Server) -> None:

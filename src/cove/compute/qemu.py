@@ -9,8 +9,9 @@ both take.
 from __future__ import annotations
 
 import enum
+import itertools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +109,11 @@ def allocate_uid(used: Collection[int]) -> int:
     raise SpecError(f"all {UID_COUNT} user ids from {UID_FIRST} belong to instances: delete one")
 
 
+def is_instance_uid(uid: int | None) -> bool:
+    """Whether it is a user id that instances run as."""
+    return uid is not None and UID_FIRST <= uid < UID_FIRST + UID_COUNT
+
+
 def valid_id(instance_id: str) -> bool:
     """Whether it is a UUID in its usual form."""
     return bool(_UUID.fullmatch(instance_id))
@@ -174,6 +180,12 @@ def command(spec: InstanceSpec) -> list[str]:
     return argv
 
 
+def is_command_of(argv: Sequence[str], instance_id: str) -> bool:
+    """Whether it is the command line of the instance's QEMU, or of what is about to become it."""
+    own = ["-uuid", instance_id]
+    return PROGRAM in argv and own in (list(pair) for pair in itertools.pairwise(argv))
+
+
 def _control() -> list[str]:
     log = f"/dev/fdset/{Descriptor.CONSOLE_LOG}"
     return [
@@ -211,7 +223,7 @@ def unprivileged(argv: list[str], uid: int) -> list[str]:
 
     Not by `-runas`: QEMU would start as root, and its own sandbox forbids the change of user that follows.
     """
-    if not UID_FIRST <= uid < UID_FIRST + UID_COUNT:
+    if not is_instance_uid(uid):
         raise SpecError(f"uid {uid}: {UID_FIRST} to {UID_FIRST + UID_COUNT - 1} belong to instances")
     drop = ["--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     return [SETPRIV, *drop, "--no-new-privs", "--", *argv]

@@ -59,28 +59,6 @@ class Monitor:
         """Let a paused guest go on; requests that failed are tried again."""
         await self.execute("cont")
 
-    async def quit(self) -> None:
-        """End QEMU at once, as by pulling the plug."""
-        try:
-            await self.execute("quit")
-        except MonitorError as error:
-            # The connection may end before the answer gets here.
-            if not isinstance(error.__cause__, EOFError | QMPError):
-                raise
-
-    async def wait_event(self, *names: str, timeout_s: float) -> dict[str, Any]:
-        """The next event with one of these names. Raises TimeoutError, or MonitorError if QEMU ends."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                async for event in self._client.events:
-                    if event["event"] in names:
-                        return dict(event)
-        except TimeoutError:  # which is an OSError too
-            raise
-        except (QMPError, OSError, EOFError) as error:
-            raise MonitorError(f"{self._path}: {error}") from error
-        raise MonitorError(f"{self._path}: the connection ended")
-
 
 @asynccontextmanager
 async def monitor(path: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> AsyncIterator[Monitor]:

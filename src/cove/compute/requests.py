@@ -10,8 +10,9 @@ import uuid
 import msgspec
 
 from cove.compute import qemu
-from cove.compute.boot import Toolbox
+from cove.compute.boot import Toolbox, micro_guest
 from cove.compute.disks import DISK_BYTES_MAX, DISK_BYTES_MIN, IMAGE_POOL, SECTOR_BYTES, DiskService
+from cove.compute.guest import GuestBuildError
 from cove.compute.models import Runtime, Server, Status, now
 from cove.compute.network_api import check_binding
 from cove.errors import CoveError
@@ -56,9 +57,16 @@ async def new_record(request: BootRequest, tools: Toolbox) -> Server:
         raise InvalidRequest("networks: one network or one port is wanted")
     if len(await tools.records.list_all()) >= SERVERS_MAX:
         raise ConflictingState(f"there are {SERVERS_MAX} servers already: delete one")
-    memory_mb = request.memory_mb or (MEMORY_MB_IMAGE_DEFAULT if request.image else MEMORY_MB_DEFAULT)
+    memory_mb = request.memory_mb
+    if memory_mb is None:
+        memory_mb = MEMORY_MB_IMAGE_DEFAULT if request.image else MEMORY_MB_DEFAULT
     if not qemu.MEMORY_MB_MIN <= memory_mb <= qemu.MEMORY_MB_MAX:
-        raise InvalidRequest(f"memory_mb {memory_mb}: at least {qemu.MEMORY_MB_MIN}: a guest starts with no less")
+        raise InvalidRequest(f"memory of {memory_mb} MiB: {qemu.MEMORY_MB_MIN} to {qemu.MEMORY_MB_MAX} MiB are wanted")
+    if request.image is None:
+        try:
+            await micro_guest(tools)
+        except GuestBuildError as error:
+            raise InvalidRequest(f"the micro guest can't be booted: {error}; or give an image") from error
     disk_bytes = await _disk_size(request, tools.disks)
     server_id = str(uuid.uuid4())
     if request.port_id is not None:
@@ -89,8 +97,11 @@ async def _disk_size(request: BootRequest, disks: DiskService) -> int:
         try:
             smallest = (await disks.info(IMAGE_POOL, request.image)).size_bytes
         except CoveError as error:
-            raise InvalidRequest(f"image {request.image!r}: {error}: see `cove image list`") from error
-    wanted = request.disk_bytes or max(smallest, DISK_BYTES_DEFAULT)
+            raise InvalidRequest(f"no image {request.image!r}: `cove image list` shows what there is") from error
+    wanted = max(smallest, DISK_BYTES_DEFAULT) if request.disk_bytes is None else request.disk_bytes
     if not smallest <= wanted <= DISK_BYTES_MAX or wanted % SECTOR_BYTES:
-        raise InvalidRequest(f"disk_bytes {wanted}: a multiple of {SECTOR_BYTES} from {smallest} up is wanted")
+        what = f"image {request.image}" if request.image is not None and smallest > DISK_BYTES_MIN else "a disk"
+        raise InvalidRequest(
+            f"disk of {wanted} bytes: {what} takes {smallest} to {DISK_BYTES_MAX}, in multiples of {SECTOR_BYTES}"
+        )
     return wanted

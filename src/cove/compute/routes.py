@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from cove.compute import qemu
 from cove.compute.boot import UndoError
-from cove.compute.models import NameInUse, Server, ServerNotFound, Status
+from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState
 from cove.compute.network_api import (
     FixedIpAlreadyInUse,
     NetworkAmbiguous,
@@ -56,12 +56,12 @@ ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (NetworkApiError, 500, "computeFault"),
     (CoveError, 500, "computeFault"),
 )
-# Nova's words: status → power state (1 running, 4 shut down, 0 none), vm state, task state.
-STATES: dict[Status, tuple[int, str, str | None]] = {
-    Status.BUILD: (0, "building", "spawning"),
-    Status.ACTIVE: (1, "active", None),
-    Status.SHUTOFF: (4, "stopped", None),
-    Status.ERROR: (0, "error", None),
+# Nova's words: status → power state (1 running, 4 shut down, 0 none), vm state.
+STATES: dict[Status, tuple[int, str]] = {
+    Status.BUILD: (0, "building"),
+    Status.ACTIVE: (1, "active"),
+    Status.SHUTOFF: (4, "stopped"),
+    Status.ERROR: (0, "error"),
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -90,10 +90,10 @@ def _errors_in_form(handler: Handler) -> Handler:
     return handle
 
 
-def server_form(server: Server, paths: Any, base_url: str) -> dict[str, Any]:
+def server_form(server: Server, task_state: TaskState | None, paths: Any, base_url: str) -> dict[str, Any]:
     """A server as GET shows it."""
     runtime = server.runtime
-    power, vm_state, task_state = STATES[server.status]
+    power, vm_state = STATES[server.status]
     addresses = [
         {
             "version": 6 if ":" in fixed.ip_address else 4,
@@ -121,7 +121,7 @@ def server_form(server: Server, paths: Any, base_url: str) -> dict[str, Any]:
         "progress": 100 if server.status is Status.ACTIVE else 0,
         "OS-EXT-STS:power_state": power,
         "OS-EXT-STS:vm_state": vm_state,
-        "OS-EXT-STS:task_state": "deleting" if runtime.deleting else task_state,
+        "OS-EXT-STS:task_state": task_state,
         "OS-SRV-USG:launched_at": runtime.launched_at,
         "links": _links(server, base_url),
         "cove:network_id": server.network_id,
@@ -224,7 +224,8 @@ def server_routes(service: Callable[[], ComputeService], *, project_id: str) -> 
     """
 
     def form(server: Server, request: Request) -> dict[str, Any]:
-        return server_form(server, service().paths(server.id), str(request.base_url))
+        compute = service()
+        return server_form(server, compute.task_state(server), compute.paths(server.id), str(request.base_url))
 
     async def index(request: Request) -> Response:
         found = await _matching(request)

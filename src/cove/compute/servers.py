@@ -8,6 +8,7 @@ A running guest has a watcher, which notices its end. Guests outlive the service
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from cove.compute import boot
 from cove.compute.boot import PROVISION, RUN, Job, Patience, Toolbox
 from cove.compute.disks import DiskService
 from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, tail
-from cove.compute.models import Fault, NameInUse, Server, ServerNotFound, ServerRecords, Status, now
+from cove.compute.models import Fault, NameInUse, Server, ServerNotFound, ServerRecords, Status, TaskState, now
 from cove.compute.network_api import NetworkApi
 from cove.compute.requests import BootRequest, ConflictingState, InvalidRequest, new_record
 from cove.compute.uids import UidPool
@@ -72,6 +73,7 @@ class ComputeService:
         )
         self._locks: dict[str, asyncio.Lock] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
+        self._task_states: dict[str, TaskState] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._companions: dict[str, asyncio.Task[None]] = {}
         self._housekeeper: asyncio.Task[None] | None = None
@@ -94,7 +96,11 @@ class ComputeService:
         servers = await self._records.list_all()
         processes: dict[str, Process] = {}
         for server in servers:
-            process = await self._tools.hypervisor.find(server.id)
+            try:
+                process = await self._tools.hypervisor.find(server.id)
+            except (CoveError, OSError) as error:
+                log.error("compute.adopt", server=server.id, what="its process is not found", error=str(error))
+                continue
             if process is None:
                 continue
             if server.status is Status.ACTIVE and not server.runtime.deleting:
@@ -115,7 +121,7 @@ class ComputeService:
             self._adopt(server, processes[server.id])
         for server in servers:
             if server.id not in processes:
-                await self._recover(server)
+                await self._try_to_recover(server)
         await self._remove_strays({server.id for server in servers})
         self._housekeeper = asyncio.create_task(self._keep_house(), name="compute housekeeping")
 
@@ -158,6 +164,12 @@ class ComputeService:
         """A task beside a running guest, which ends with it at the latest."""
         self._companions[server_id] = asyncio.create_task(work, name=f"beside {server_id}")
 
+    async def _try_to_recover(self, server: Server) -> None:
+        try:
+            await self._recover(server)
+        except (CoveError, OSError) as error:
+            log.error("compute.recover", server=server.id, error=str(error))
+
     async def _recover(self, server: Server) -> None:
         """A server whose guest does not run, or should not: bring record and world together."""
         job = Job(self._tools, server)
@@ -180,8 +192,11 @@ class ComputeService:
         for instance_id in await self._tools.hypervisor.list_present():
             if instance_id not in known:
                 log.warning("compute.stray", instance=instance_id)
-                await self._tools.hypervisor.stop(instance_id, grace_s=0.0)
-                await self._tools.hypervisor.clear(instance_id)
+                try:
+                    await self._tools.hypervisor.stop(instance_id, grace_s=0.0)
+                    await self._tools.hypervisor.clear(instance_id)
+                except (CoveError, OSError) as error:
+                    log.error("compute.stray", instance=instance_id, error=str(error))
 
     async def stop(self) -> None:
         """End this service, for a restart: guests run on, work that is under way is undone."""
@@ -192,6 +207,7 @@ class ComputeService:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._work.clear()
+        self._task_states.clear()
         self._watchers.clear()
         self._companions.clear()
         self._housekeeper = None
@@ -208,9 +224,15 @@ class ComputeService:
 
     async def _power_off(self, server: Server) -> None:
         if server.status is Status.ACTIVE:
-            await boot.undo(Job(self._tools, server, grace_s=SHUTDOWN_GRACE_S), RUN)
+            left = await boot.undo(Job(self._tools, server, grace_s=SHUTDOWN_GRACE_S), RUN)
             server.status = Status.SHUTOFF
+            if left:
+                server.runtime.fault = _fault("the server did not stop cleanly", left)
             await self._records.save(server)
+        else:
+            # Mostly there is nothing to do. But `stop` may have met a start or a failed build while it was being
+            # undone, and then there is.
+            await self._recover(server)
 
     async def _keep_house(self) -> None:
         while True:
@@ -235,10 +257,11 @@ class ComputeService:
         server = await new_record(request, self._tools)
         earlier = await self._records.find(request.name, request.project_id)
         if earlier is not None and earlier.status is Status.ERROR:
-            await self.delete(earlier.id)
+            with contextlib.suppress(ServerNotFound):  # somebody else was faster
+                await self.delete(earlier.id)
         await self._records.insert(server)
         self._tools.timeline.mark(server.id, "requested", name=server.name)
-        self._start_work(server.id, self._build(server))
+        self._start_work(server.id, self._build(server), TaskState.SPAWNING)
         return server
 
     async def wait(self, server_id: str, timeout_s: float) -> Server:
@@ -258,6 +281,22 @@ class ComputeService:
         """Raises ServerNotFound."""
         return await self._records.get(server_id)
 
+    def task_state(self, server: Server) -> TaskState | None:
+        """What is being done to the server; None when nothing is."""
+        return TaskState.DELETING if server.runtime.deleting else self._task_states.get(server.id)
+
+    def _state(self, server: Server) -> str:
+        state = self.task_state(server)
+        return server.status if state is None else f"{server.status} ({state})"
+
+    async def owner_of_disk(self, pool: str, name: str) -> Server | None:
+        """The server whose disk it is."""
+        for server in await self._records.list_all():
+            runtime = server.runtime
+            if runtime.disk_made and (runtime.disk_pool, runtime.disk_name) == (pool, name):
+                return server
+        return None
+
     def paths(self, server_id: str) -> InstancePaths:
         """Where the server's sockets and logs are."""
         return self._tools.hypervisor.paths(server_id)
@@ -274,16 +313,20 @@ class ComputeService:
         """Start a server that is SHUTOFF, in the background. Raises ServerNotFound, ConflictingState."""
         server = await self._records.get(server_id)
         if server.status is not Status.SHUTOFF or server_id in self._work or self._stopping:
-            raise ConflictingState(f"server {server_id} is {server.status}: only one that is SHUTOFF can be started")
-        self._start_work(server_id, self._run_again(server_id))
+            raise ConflictingState(
+                f"server {server.name} is {self._state(server)}: only one that is SHUTOFF can be started"
+            )
+        self._start_work(server_id, self._run_again(server_id), TaskState.POWERING_ON)
         return server
 
     async def stop_server(self, server_id: str) -> Server:
         """Power a server off, in the background. Raises ServerNotFound, ConflictingState."""
         server = await self._records.get(server_id)
         if server.status is not Status.ACTIVE or server_id in self._work or self._stopping:
-            raise ConflictingState(f"server {server_id} is {server.status}: only one that is ACTIVE can be stopped")
-        self._start_work(server_id, self._halt(server_id))
+            raise ConflictingState(
+                f"server {server.name} is {self._state(server)}: only one that is ACTIVE can be stopped"
+            )
+        self._start_work(server_id, self._halt(server_id), TaskState.POWERING_OFF)
         return server
 
     async def delete(self, server_id: str) -> None:
@@ -318,13 +361,15 @@ class ComputeService:
     def _lock(self, server_id: str) -> asyncio.Lock:
         return self._locks.setdefault(server_id, asyncio.Lock())
 
-    def _start_work(self, server_id: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start_work(self, server_id: str, work: Coroutine[Any, Any, None], state: TaskState) -> None:
         task = asyncio.create_task(work, name=f"server {server_id}")
         self._work[server_id] = task
+        self._task_states[server_id] = state
 
         def forget(done: asyncio.Task[None]) -> None:
             if self._work.get(server_id) is done:
                 del self._work[server_id]
+                del self._task_states[server_id]
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("compute.work", server=server_id, error=str(error), exc_info=error)
 

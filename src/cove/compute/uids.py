@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 
-from cove.compute.qemu import UID_COUNT, UID_FIRST, allocate_uid
+from cove.compute.qemu import allocate_uid, is_instance_uid
 
 
 def uids_of_processes() -> set[int]:
@@ -17,7 +17,7 @@ def uids_of_processes() -> set[int]:
                 found.add(os.stat(f"/proc/{name}").st_uid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-    return {uid for uid in found if UID_FIRST <= uid < UID_FIRST + UID_COUNT}
+    return {uid for uid in found if is_instance_uid(uid)}
 
 
 class UidPool:

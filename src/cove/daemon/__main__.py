@@ -1,6 +1,6 @@
 """`python -m cove.daemon`: run the server until it is told to stop.
 
-SIGTERM and SIGINT end the server only: VMs and DHCP servers go on, and the next start takes them over.
+SIGTERM, SIGINT and SIGHUP end the server only: VMs and DHCP servers go on, and the next start takes them over.
 `cove down` (POST /cove/v1/shutdown) ends those too.
 """
 
@@ -38,7 +38,7 @@ async def run(settings: Settings, ready_fd: int | None) -> int:
     """Serve until a signal or a shutdown request; the exit code."""
     service = Service(settings)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, service.request_stop)
     try:
         await service.start()

@@ -6,6 +6,7 @@ An image that is exported can't be removed; the export has the image open, and w
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from ..rados import IoCtx, ObjectNotFound, Rados
 from ..rbd.nbd import ImageBackend, NbdServer
 from ..store import Store
 
+IMAGES = "images"
+"""The pool of what VMs are made from."""
 CREATED_MAX = 4096
+NAME_BYTES_MAX = 96
+"""What Linux' own RBD client takes."""
 
 
 class DiskError(CoveError):
@@ -24,6 +29,19 @@ class DiskError(CoveError):
 
 class NoSuchDisk(DiskError):
     """There is no such pool or image."""
+
+
+class BadName(DiskError):
+    """An image can't be named so."""
+
+
+def check_image_name(name: str) -> None:
+    """Raises BadName for what could not be said again: in a path, in `POOL/IMAGE@SNAPSHOT`, on a terminal."""
+    fits = 0 < len(name.encode(errors="replace")) <= NAME_BYTES_MAX
+    if not fits or not name.isprintable() or set(name) & set("/@") or name in (".", ".."):
+        raise BadName(
+            f"image name {name[:NAME_BYTES_MAX]!r}: printable, without / and @, and at most {NAME_BYTES_MAX} bytes wanted"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +70,14 @@ class Disks:
         self._exports: dict[tuple[str, str], NbdServer] = {}
         self._making: dict[tuple[str, str], tuple[int, int]] = {}
         self._creating = asyncio.Lock()
+        self._sources: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Clear away what a crash left half made. Called before anybody else uses the pools."""
         for name in self.rados.pool_list():
-            await rbd.repair(await self.pool(name))
+            ioctx = await self.pool(name)
+            await rbd.init_pool(ioctx)
+            await rbd.repair(ioctx)
 
     async def pool(self, name: str) -> IoCtx:
         """The I/O context of a pool. Raises NoSuchDisk."""
@@ -78,20 +99,30 @@ class Disks:
             self._note(pool, name, created.operations, self.store.stats.commits - before)
         if source_image is None:
             return
+        self._sources[source_image] += 1
         try:
-            images = await self.pool("images")
-            async with (
-                await rbd.Image.open(images, source_image, read_only=True) as source,
-                await rbd.Image.open(ioctx, name) as target,
-            ):
-                if source.size > size_bytes:
-                    raise DiskError(
-                        f"image {source_image} has {source.size} bytes, the disk {size_bytes}: make it larger"
-                    )
-                await rbd.copy_image(source, target)
+            await self._copy(source_image, ioctx, name, size_bytes)
         except BaseException:
             await asyncio.shield(self.remove(pool, name))
             raise
+        finally:
+            self._sources[source_image] -= 1
+
+    async def _copy(self, source_image: str, ioctx: IoCtx, name: str, size_bytes: int) -> None:
+        """Fill a disk from an image, which must not change meanwhile."""
+        exported = self._exports.get((IMAGES, source_image))
+        if exported is not None and not exported.read_only:
+            raise DiskError(f"image {source_image} is being written to: wait until its import or export has ended")
+        async with (
+            await rbd.Image.open(await self.pool(IMAGES), source_image, read_only=True) as source,
+            await rbd.Image.open(ioctx, name) as target,
+        ):
+            if source.size > size_bytes:
+                raise DiskError(f"image {source_image} has {source.size} bytes, the disk {size_bytes}: make it larger")
+            await rbd.copy_image(source, target)
+
+    def _is_source(self, pool: str, name: str) -> bool:
+        return pool == IMAGES and self._sources[name] > 0
 
     def _note(self, pool: str, name: str, operations: int, commits: int) -> None:
         self._making[pool, name] = (operations, commits)
@@ -101,7 +132,9 @@ class Disks:
     async def remove(self, pool: str, name: str, *, missing_ok: bool = True) -> None:
         """Remove a disk, or what is left of one. Raises DiskError if it is exported, NoSuchDisk unless `missing_ok`."""
         if (pool, name) in self._exports:
-            raise DiskError(f"{pool}/{name} is exported: end what uses it first")
+            raise DiskError(f"{pool}/{name} is in use (exported): end what uses it first")
+        if self._is_source(pool, name):
+            raise DiskError(f"{pool}/{name} is being copied to a VM's disk: wait until that has ended")
         try:
             await rbd.remove(await self.pool(pool), name)
         except rbd.ImageNotFound:
@@ -158,7 +191,9 @@ class Disks:
         """An NBD server for the image that does not listen yet; `unexport` ends it. Raises DiskError, NoSuchDisk."""
         await self.info(pool, name)
         if (pool, name) in self._exports:
-            raise DiskError(f"{pool}/{name} is exported already")
+            raise DiskError(f"{pool}/{name} is exported already: a VM that runs has its disk to itself")
+        if not read_only and self._is_source(pool, name):
+            raise DiskError(f"{pool}/{name} is being copied to a VM's disk: wait, or export it read-only")
         server = self._exports[pool, name] = self._nbd_server(pool, name, read_only=read_only)
         return server
 

@@ -1,7 +1,7 @@
 """The server's two directories: made with the right modes, and emptied without touching what is not Cove's.
 
-Both are settings, so either may be a directory that others use too (`/run`, a home directory): nothing there changes its
-mode but what was made here, and nothing is deleted but what Cove is known to make.
+Both are settings, so either may be a directory that others use too (`/run`, a home directory): nothing changes its mode
+but what was made here, and nothing is deleted but what Cove is known to make.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ GET    /cove/v1/pools
 GET    /cove/v1/pools/{pool}/images
 GET    /cove/v1/pools/{pool}/images/{image}           POST creates it, DELETE removes it
 POST   /cove/v1/pools/{pool}/images/{image}/exports   serves it by NBD for as long as the request lasts
+POST   /cove/v1/pools/{pool}/images/{image}/import    creates it and serves it by NBD, to be filled while the request lasts
+PUT    /cove/v1/pools/{pool}/images/{image}/import    it is whole: keeps it, else it is gone; DELETE gives it up
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from .. import __version__
 from ..errors import CoveError
 from ..rados import Error as RadosError
-from .disks import DiskError, DiskInfo, NoSuchDisk
+from .disks import BadName, DiskError, DiskInfo, NoSuchDisk, check_image_name
 
 if TYPE_CHECKING:
     from .service import Service
@@ -49,6 +52,10 @@ class NewImage(msgspec.Struct, forbid_unknown_fields=True):
     size_bytes: int
 
 
+class NewImport(NewImage, forbid_unknown_fields=True):
+    """Body of an image's import."""
+
+
 class NewExport(msgspec.Struct, forbid_unknown_fields=True):
     """Body of an export: either a unix socket's path, or a TCP port of 127.0.0.1."""
 
@@ -59,6 +66,7 @@ class NewExport(msgspec.Struct, forbid_unknown_fields=True):
 
 STATUS_OF: tuple[tuple[type[Exception], int], ...] = (
     (NoSuchDisk, 404),
+    (BadName, 400),
     (DiskError, 409),
     (BadRequest, 400),
 )
@@ -92,11 +100,19 @@ async def decode(request: Request, form: type[msgspec.Struct]) -> Any:
         raise BadRequest(f"the body does not fit: {error}") from None
 
 
-def image_of(info: DiskInfo) -> dict[str, Any]:
+def image_of(service: Service, info: DiskInfo) -> dict[str, Any]:
     """An image as this API shows it."""
     shown = asdict(info)
     shown["objects"] = shown.pop("object_count")
+    shown["status"] = "IMPORTING" if service.imports.is_running(info.pool, info.name) else "ACTIVE"
     return shown
+
+
+def size_of(body: NewImage) -> int:
+    """The size that is asked for, in bytes. Raises BadRequest."""
+    if not 0 < body.size_bytes <= SIZE_BYTES_MAX:
+        raise BadRequest(f"size_bytes={body.size_bytes}: give a size above 0, at most {SIZE_BYTES_MAX}")
+    return body.size_bytes
 
 
 async def show_status(service: Service, _request: Request) -> Response:
@@ -140,28 +156,35 @@ async def list_pools(service: Service, _request: Request) -> Response:
 
 async def list_images(service: Service, request: Request) -> Response:
     """The images of a pool."""
-    return respond({"images": [image_of(info) for info in await service.disks.list(request.path_params["pool"])]})
+    return respond(
+        {"images": [image_of(service, info) for info in await service.disks.list(request.path_params["pool"])]}
+    )
 
 
 async def show_image(service: Service, request: Request) -> Response:
     """One image."""
     parameters = request.path_params
-    return respond({"image": image_of(await service.disks.info(parameters["pool"], parameters["image"]))})
+    return respond({"image": image_of(service, await service.disks.info(parameters["pool"], parameters["image"]))})
 
 
 async def create_image(service: Service, request: Request) -> Response:
     """Create an empty image."""
     parameters, body = request.path_params, await decode(request, NewImage)
-    if not 0 < body.size_bytes <= SIZE_BYTES_MAX:
-        raise BadRequest(f"size_bytes={body.size_bytes}: give a size above 0, at most {SIZE_BYTES_MAX}")
-    await service.disks.create(parameters["pool"], parameters["image"], body.size_bytes, source_image=None)
+    check_image_name(parameters["image"])
+    await service.disks.create(parameters["pool"], parameters["image"], size_of(body), source_image=None)
     info = await service.disks.info(parameters["pool"], parameters["image"])
-    return respond({"image": image_of(info)}, 201)
+    return respond({"image": image_of(service, info)}, 201)
 
 
 async def remove_image(service: Service, request: Request) -> Response:
-    """Remove an image and its data."""
+    """Remove an image and its data; not the disk of a server, which goes with it."""
     parameters = request.path_params
+    owner = await service.compute.owner_of_disk(parameters["pool"], parameters["image"])
+    if owner is not None:
+        raise DiskError(
+            f"{parameters['pool']}/{parameters['image']} is the disk of server {owner.name}:"
+            f" `cove server delete {owner.name}` removes both"
+        )
     await service.disks.remove(parameters["pool"], parameters["image"], missing_ok=False)
     return Response(status_code=204)
 
@@ -187,18 +210,64 @@ async def export_image(service: Service, request: Request) -> Response:
         await service.disks.unexport(pool, name)
         raise BadRequest(f"can't listen: {error}") from None
 
-    async def events() -> AsyncIterator[bytes]:
-        try:
-            yield msgspec.json.encode({"uri": uri}) + b"\n"
-            while not service.stop_requested.is_set():
-                try:
-                    await asyncio.wait_for(service.stop_requested.wait(), EXPORT_HEARTBEAT_S)
-                except TimeoutError:
-                    yield b"{}\n"
-        finally:
-            await asyncio.shield(service.disks.unexport(pool, name))
+    async def end() -> None:
+        await service.disks.unexport(pool, name)
 
-    return StreamingResponse(events(), media_type="application/x-ndjson")
+    return hold(service, uri, end)
+
+
+async def import_image(service: Service, request: Request) -> Response:
+    """Create an image and serve it by NBD to be filled. It is gone again with the request, unless `finish_import`."""
+    pool, name = request.path_params["pool"], request.path_params["image"]
+    body = await decode(request, NewImport)
+    socket_path = await service.imports.begin(pool, name, size_of(body))
+
+    async def end() -> None:
+        await service.imports.abort(pool, name)
+
+    return hold(service, f"nbd+unix:///{quote(name)}?socket={quote(str(socket_path))}", end)
+
+
+async def finish_import(service: Service, request: Request) -> Response:
+    """Keep an image that is being imported: its data is all there."""
+    await service.imports.finish(request.path_params["pool"], request.path_params["image"])
+    return Response(status_code=204)
+
+
+async def abort_import(service: Service, request: Request) -> Response:
+    """Give up an import: the image is removed."""
+    await service.imports.abort(request.path_params["pool"], request.path_params["image"])
+    return Response(status_code=204)
+
+
+class Held(StreamingResponse):
+    """A stream with something that must be ended with it, whether or not its first byte was ever asked for."""
+
+    def __init__(self, content: AsyncIterator[bytes], end: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(content, media_type="application/x-ndjson")
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await asyncio.shield(self._end())
+
+
+def hold(service: Service, uri: str, end: Callable[[], Awaitable[None]]) -> Response:
+    """One JSON object a line: the URI, then a heartbeat for as long as the client listens; `end` after that."""
+
+    async def events() -> AsyncIterator[bytes]:
+        yield msgspec.json.encode({"uri": uri}) + b"\n"
+        while not service.stop_requested.is_set():
+            try:
+                await asyncio.wait_for(service.stop_requested.wait(), EXPORT_HEARTBEAT_S)
+            except TimeoutError:
+                yield b"{}\n"
+        yield msgspec.json.encode({"error": "the server is stopping"}) + b"\n"
+
+    return Held(events(), end)
 
 
 IMAGE = "/cove/v1/pools/{pool}/images/{image}"
@@ -213,6 +282,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", IMAGE, create_image),
     ("DELETE", IMAGE, remove_image),
     ("POST", f"{IMAGE}/exports", export_image),
+    ("POST", f"{IMAGE}/import", import_image),
+    ("PUT", f"{IMAGE}/import", finish_import),
+    ("DELETE", f"{IMAGE}/import", abort_import),
 )
 
 

@@ -37,6 +37,7 @@ from ..rados import LoopbackTransport, Rados, RadosConf
 from ..store import Store
 from ..timeline import Timeline
 from .disks import Disks
+from .imports import Imports
 from .pidfile import PidFile
 from .places import RUN_NAMES, make_directories, remove_ours
 from .routes import cove_routes
@@ -99,6 +100,8 @@ class Service:
         await self._begin("rados", self.rados.connect(), self.rados.shutdown)
         self.disks = Disks(self.rados, self.store)
         await self._begin("disks", self.disks.start(), self.disks.stop)
+        self.imports = Imports(self.disks, settings.state_dir / "imports", settings.run_dir / "imports")
+        await self.imports.start()
 
         self.database = Database(settings.database_url)
         await self._begin("database", self.database.start(), self.database.close)

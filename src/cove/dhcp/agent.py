@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ from cove.dhcp.errors import InvalidPayload
 from cove.dhcp.models import check_id, decode_port
 from cove.dhcp.plugin_api import PluginApi
 from cove.dhcp.ready import ReadyReporter
+from cove.dhcp.resync import ResyncSchedule
 from cove.dhcp.worker import (
+    Check,
     Converge,
     Event,
     NetworkDeleted,
@@ -48,7 +51,7 @@ TOPIC = "dhcp_agent"
 QUEUE_WAIT_S = 30.0
 SYNC_TIMEOUT_S = 600.0
 SYNC_NETWORKS_AT_ONCE = 4
-RESYNC_FIRST_S, RESYNC_MAX_S = 0.5, 60.0
+CHECK_INTERVAL_S = 15.0
 
 
 class DhcpAgent:
@@ -80,8 +83,7 @@ class DhcpAgent:
         self._gate = asyncio.Event()
         self._entering = 0
         self._sync_lock = asyncio.Lock()
-        self._resync_all = False
-        self._resync_networks: set[str] = set()
+        self._resync = ResyncSchedule()
         self._resync_wanted = asyncio.Event()
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class DhcpAgent:
         self._prepare_directories()
         self._watch = LogWatch()
         self._subscription = await self._bus.serve(TOPIC, self._settings.host, self.endpoint())
-        self._tasks = [self._own(self._ready.run()), self._own(self._resync_loop())]
+        self._tasks = [self._own(self._ready.run()), self._own(self._resync_loop()), self._own(self._check_loop())]
         try:
             await self._plugin.report_state(self._configurations(), start=True)
         except BusError as error:
@@ -281,13 +283,13 @@ class DhcpAgent:
     # -- synchronisation ---------------------------------------------------------------------------------------
 
     def schedule_resync(self, network_id: str) -> None:
-        """Have the network fetched and converged soon."""
-        self._resync_networks.add(network_id)
+        """Have the network fetched and converged soon; later and later while that keeps being asked for."""
+        self._resync.want(network_id, time.monotonic())
         self._resync_wanted.set()
 
     def schedule_resync_all(self) -> None:
-        """Have everything fetched and converged soon."""
-        self._resync_all = True
+        """Have everything fetched and converged at once."""
+        self._resync.want(None, time.monotonic(), at_once=True)
         self._resync_wanted.set()
 
     async def _synchronise(self) -> None:
@@ -296,8 +298,9 @@ class DhcpAgent:
             self._gate.clear()
             try:
                 await self._workers_idle()
-                infos = {info.id: info for info in await self._plugin.get_active_networks_info()}
-                known = {*self._known_directories(), *(network.id for network in self.cache.networks())}
+                told, malformed = await self._plugin.get_active_networks_info()
+                infos = {info.id: info for info in told}
+                known = {*self._known_directories(), *(network.id for network in self.cache.networks())} - malformed
                 slots = asyncio.Semaphore(SYNC_NETWORKS_AT_ONCE)
                 async with asyncio.TaskGroup() as group:
                     for network_id in sorted(known | infos.keys()):
@@ -322,35 +325,28 @@ class DhcpAgent:
             await asyncio.sleep(0)
 
     async def _resync_loop(self) -> None:
-        """Repeat what went wrong, ever more slowly while it keeps going wrong."""
-        delay_s = RESYNC_FIRST_S
+        """Repeat what went wrong, when it is due."""
         while True:
-            try:
-                await asyncio.wait_for(self._resync_wanted.wait(), RESYNC_MAX_S)
-            except TimeoutError:
-                delay_s = RESYNC_FIRST_S  # a quiet minute
-                continue
-            if self._resync_networks and not self._resync_all:
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, RESYNC_MAX_S)
             self._resync_wanted.clear()
-            everything, self._resync_all = self._resync_all, False
-            networks, self._resync_networks = self._resync_networks, set()
-            try:
-                if everything:
-                    await self._synchronise()
-                    continue
-                for network_id in networks:
-                    await self._enqueue(network_id, Refresh())
-            except (BusError, TimeoutError) as error:
-                log.error("resync failed", retry_s=delay_s, error=str(error) or repr(error))
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, RESYNC_MAX_S)
-                self._resync_networks |= networks
-                self._resync_all = self._resync_all or everything
-                self._resync_wanted.set()
-            except Exception:
-                log.exception("resync failed")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._resync_wanted.wait(), self._resync.wait_s(time.monotonic()))
+            for key in self._resync.take(time.monotonic()):
+                try:
+                    if key is None:
+                        await self._synchronise()
+                    else:
+                        await self._enqueue(key, Refresh())
+                except Exception as error:
+                    log.error("resync failed: trying again", network_id=key, error=str(error) or repr(error))
+                    self._resync.want(key, time.monotonic())
+
+    async def _check_loop(self) -> None:
+        """Have every network look whether its devices and its server are still as they were made."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            for worker, _ in list(self._workers.values()):
+                if worker.queue.empty():  # who has work to do finds out by itself
+                    worker.queue.put_nowait(Check())
 
     # -- reports -----------------------------------------------------------------------------------------------
 

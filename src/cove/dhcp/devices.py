@@ -8,7 +8,7 @@ Instances' taps are in the same bridge; it stays as long as one of them is there
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cove.dhcp.errors import DriverError
 from cove.dhcp.models import PortInfo, SubnetInfo, network_of
@@ -47,15 +47,23 @@ def server_addresses(port: PortInfo, subnets: Sequence[SubnetInfo]) -> tuple[str
     return tuple(f"{by_subnet[subnet.id]}/{network_of(subnet).prefixlen}" for subnet in subnets)
 
 
-async def plug(network_id: str, port: PortInfo, addresses: Sequence[str], mtu: int) -> None:
-    """Make everything be there and up as drawn above, with exactly these addresses. Raises OSError, LinkError."""
+async def plug(
+    network_id: str, port: PortInfo, addresses: Sequence[str], mtu: int, port_ids: Iterable[str] = ()
+) -> None:
+    """Make everything be there and up as drawn above, with exactly these addresses. Raises OSError, LinkError.
+
+    If the bridge has to be made, the taps of `port_ids` that are there already come back into it.
+    """
     namespace = namespace_name(network_id)
     interface = interface_name(port.id)
     created = await asyncio.to_thread(namespaces.create, namespace)
     if not created:
         await _remove_interfaces(namespace, keep=interface)
     bridge = bridge_name(network_id)
+    new_bridge = not await links.exists(bridge)
     await links.ensure_bridge(bridge)
+    if new_bridge:
+        await links.join_bridge(bridge, {tap_name(port_id) for port_id in port_ids})
     await links.ensure_veth(
         tap_name(port.id),
         interface,
@@ -66,6 +74,24 @@ async def plug(network_id: str, port: PortInfo, addresses: Sequence[str], mtu: i
     )
     await links.disable_tx_checksum_offload(interface, namespace=namespace)
     await links.ensure_addresses(interface, addresses, namespace=namespace)
+
+
+async def is_plugged(network_id: str, interface: str, addresses: Sequence[str]) -> bool:
+    """Whether everything is there and up as `plug` made it. Raises OSError."""
+    namespace = namespace_name(network_id)
+    if not namespaces.exists(namespace):
+        return False
+    bridge = await links.get(bridge_name(network_id))
+    tap = await links.get(f"{TAP_PREFIX}{interface.removeprefix(INTERFACE_PREFIX)}")
+    if bridge is None or tap is None or tap.master != bridge.index or not (bridge.up and tap.up):
+        return False
+    try:
+        inside = await links.get(interface, namespace=namespace)
+        if inside is None or not inside.up:
+            return False
+        return set(await links.addresses(interface, namespace=namespace)) == set(addresses)
+    except (namespaces.NamespaceError, links.LinkError):  # gone between two looks
+        return False
 
 
 async def unplug(network_id: str) -> None:

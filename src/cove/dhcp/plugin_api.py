@@ -27,21 +27,24 @@ class PluginApi:
         self._bus = bus
         self._host = host
 
-    async def get_active_networks_info(self) -> list[NetworkInfo]:
-        """All networks that this agent is to serve; malformed ones are logged and left out."""
+    async def get_active_networks_info(self) -> tuple[list[NetworkInfo], set[str]]:
+        """All networks that this agent is to serve, and the ids of those among them that cannot be understood."""
         answer = await self._bus.call(
             PLUGIN,
             "get_active_networks_info",
             {"host": self._host, "enable_dhcp_filter": False},
             version="1.1",
         )
-        networks = []
+        networks: list[NetworkInfo] = []
+        malformed: set[str] = set()
         for payload in answer or ():
             try:
                 networks.append(_network(payload))
             except InvalidPayload as error:
-                log.error("network left out", error=str(error))
-        return networks
+                network_id = payload.get("id") if isinstance(payload, dict) else None
+                log.error("network not understood: it stays as it is", network_id=network_id, error=str(error))
+                malformed.add(str(network_id))
+        return networks, malformed
 
     async def get_network_info(self, network_id: str) -> NetworkInfo | None:
         """One network, or None if it is gone. Raises also InvalidPayload."""

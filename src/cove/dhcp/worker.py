@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 QUEUE_EVENTS_MAX = 1024
 BATCH_MAX = 64
 RESTART_INTERVAL_S = 5.0
+EXHAUSTED = "IpAddressGenerationFailure"
+"""The server's error where a subnet has no address left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,12 @@ class ServerEnded:
     """The DHCP server ended by itself, or is in doubt."""
 
 
-Event = Refresh | Converge | NetworkDeleted | PortSet | PortDeleted | ServerEnded
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Time to see whether what was made is still there."""
+
+
+Event = Check | Refresh | Converge | NetworkDeleted | PortSet | PortDeleted | ServerEnded
 DriverFactory = Callable[[str, Path, ExchangeCallback, ExitCallback], DhcpDriver]
 
 
@@ -102,6 +109,7 @@ class NetworkWorker:
         self._driver: DhcpDriver | None = None
         self._served: ServedNetwork | None = None
         self._restarted_at = float("-inf")
+        self._exhausted: frozenset[str] = frozenset()  # DHCP subnets that have no address left for the server
 
     def describe(self) -> dict[str, Any]:
         """What serves the network, for people; {} where nothing does."""
@@ -165,6 +173,8 @@ class NetworkWorker:
                 await self._converge(event.info)
             elif isinstance(event, NetworkDeleted):
                 await self._forget()
+            elif isinstance(event, Check):
+                await self._check()
             else:
                 await self._server_ended()
 
@@ -207,8 +217,11 @@ class NetworkWorker:
         # The directory comes first and goes last: it is how a later agent knows what is ours.
         files.ensure_directory(self.directory, mode=0o755)
         port = await self._ensure_dhcp_port(network, subnets)
+        present = {fixed.subnet_id for fixed in port.fixed_ips}
+        self._exhausted = frozenset(subnet.id for subnet in subnets if subnet.id not in present)
+        subnets = tuple(subnet for subnet in subnets if subnet.id in present)
         addresses = devices.server_addresses(port, subnets)
-        await devices.plug(self.network_id, port, addresses, network.mtu)
+        await devices.plug(self.network_id, port, addresses, network.mtu, network.ports)
         self._served = ServedNetwork(
             network_id=self.network_id,
             mtu=network.mtu,
@@ -226,9 +239,49 @@ class NetworkWorker:
             await self._driver.restart(self._served)
         else:
             await self._driver.enable(self._served)
+        if self._exhausted:
+            log.error("subnets without a free address for DHCP", network_id=self.network_id, ids=[*self._exhausted])
+            self._context.schedule_resync(self.network_id)
+
+    async def _check(self) -> None:
+        """Somebody may have taken away what the kernel had; the server's end is told by itself."""
+        network, served = self._context.cache.get(self.network_id), self._served
+        if network is None or served is None or self._driver is None:
+            return
+        if await devices.is_plugged(self.network_id, served.interface, served.server_addresses):
+            return
+        log.warning("devices of the network are not as they were: repairing", network_id=self.network_id)
+        await self._enable(network)
 
     async def _ensure_dhcp_port(self, network: CachedNetwork, subnets: tuple[SubnetInfo, ...]) -> PortInfo:
-        """The agent's own port with an address in each subnet: found, adopted, updated or created."""
+        """The agent's own port with an address in each subnet: found, adopted, updated or created.
+
+        Where a subnet has none left, the port goes without it, so that the others are served. Raises DriverError if
+        there is no port at all, BusError.
+        """
+        try:
+            return await self._dhcp_port(network, subnets)
+        except RemoteError as error:
+            if error.exc_type != EXHAUSTED:
+                raise
+        port: PortInfo | None = None
+        possible: tuple[SubnetInfo, ...] = ()
+        for subnet in sorted(subnets, key=lambda subnet: not self._has_address(network, subnet)):
+            try:
+                port = await self._dhcp_port(network, (*possible, subnet))
+                possible = (*possible, subnet)
+            except RemoteError as error:
+                if error.exc_type != EXHAUSTED:
+                    raise
+        if port is None:
+            raise DriverError(f"network {self.network_id}: no subnet has an address left for the DHCP server")
+        return port
+
+    def _has_address(self, network: CachedNetwork, subnet: SubnetInfo) -> bool:
+        port = network.port_by_device_id(self._device_id)
+        return port is not None and any(fixed.subnet_id == subnet.id for fixed in port.fixed_ips)
+
+    async def _dhcp_port(self, network: CachedNetwork, subnets: tuple[SubnetInfo, ...]) -> PortInfo:
         plugin = self._context.plugin
         wanted = {subnet.id for subnet in subnets}
         port = network.port_by_device_id(self._device_id) or network.port_by_device_id(DEVICE_ID_RESERVED)
@@ -257,7 +310,7 @@ class NetworkWorker:
         driver = self._driver or self._context.make_driver(
             self.network_id, self.directory, self._on_exchange, self._on_server_exit
         )
-        self._driver, self._served = None, None
+        self._driver, self._served, self._exhausted = None, None, frozenset()
         await driver.shutdown()
         await devices.unplug(self.network_id)
         try:
@@ -310,8 +363,8 @@ class NetworkWorker:
                 continue
             changes.append(PortChange(cache.put_port(event.port), event.port))
             new_addresses = new_addresses or action is Action.RESTART
-        if lost:
-            # Somebody deleted the agent's own port: see what the server wants now.
+        if lost or (self._exhausted and any(change.after is None for change in changes)):
+            # Somebody deleted the agent's own port, or gave an address back where it has none: see what is wanted now.
             await self._refresh()
         elif new_addresses:
             await self._enable(network, restart=True)
@@ -332,15 +385,21 @@ class NetworkWorker:
             if self._driver is not None:
                 await self._disable()
         elif self._driver is None or self._served is None:
-            raise DriverError(f"network {self.network_id} is to be served but is not")
+            await self._refresh()  # it could not be served before: the change may be what was missing
+            return
         else:
             await self._driver.reload_allocations(self._served, changes)
         ports = [change.after for change in changes if change.after is not None]
         self._report_ready([port for port in ports if port.id in network.ports], mark=action is not Action.DISABLE)
 
     def _report_ready(self, ports: Iterable[PortInfo], *, mark: bool = False) -> None:
+        network = self._context.cache.get(self.network_id)
+        if network is not None and not network.admin_state_up:
+            return  # nobody answers for them before it is up again
         refused = self._driver.refused_addresses() if self._driver is not None else frozenset()
         for port in ports:
+            if self._exhausted and any(fixed.subnet_id in self._exhausted for fixed in port.fixed_ips):
+                continue
             if refused and any(fixed.ip_address in refused for fixed in port.fixed_ips):
                 continue
             if mark or self._is_awaited(port.id):

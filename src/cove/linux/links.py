@@ -15,7 +15,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -146,6 +146,19 @@ async def bridge_members(name: str) -> list[str]:
         return [link.name for link in map(_link, ipr.get_links()) if link.master == bridge.index]
 
     return await _request(None, members)
+
+
+async def join_bridge(bridge: str, names: Collection[str]) -> list[str]:
+    """Put those of the links that are there, and in no bridge, into this one; returns their names."""
+
+    def join(ipr: Any) -> list[str]:
+        index = _must_find(ipr, _valid(bridge)).index
+        loose = [link for link in map(_link, ipr.get_links()) if link.name in names and link.master is None]
+        for link in loose:
+            ipr.link("set", index=link.index, master=index)
+        return [link.name for link in loose]
+
+    return await _request(None, join)
 
 
 async def delete_bridge_if_unused(name: str) -> bool:

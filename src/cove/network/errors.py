@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from cove.errors import CoveError
 
-
 MESSAGE_LENGTH_MAX = 1000
 
 

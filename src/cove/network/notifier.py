@@ -115,8 +115,12 @@ def notification_of(data: Mapping[str, Any], method_name: str) -> Notification |
 
 
 def dhcp_relevant_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a port's update changes what a DHCP server serves; others are not told to agents."""
-    return any(before.get(name) != after.get(name) for name in DHCP_ATTRIBUTES)
+    """Whether a port's update changes what a DHCP server serves; others are not told to agents.
+
+    Of owners only one thing matters: whether the port is one of the network service's own, which are not served.
+    """
+    own_before, own_after = (str(port.get("device_owner") or "").startswith("network:") for port in (before, after))
+    return own_before != own_after or any(before.get(name) != after.get(name) for name in DHCP_ATTRIBUTES)
 
 
 DHCP_ATTRIBUTES = ("fixed_ips", "mac_address", "extra_dhcp_opts", "dns_name", "dns_assignment", "dns_domain")

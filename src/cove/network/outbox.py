@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from cove.bus import Bus, BusError, Target
 from cove.db import Database
@@ -115,6 +116,7 @@ class Dispatcher:
         await asyncio.wait_for(self._idle.wait(), timeout_s)
 
     async def _dispatch_forever(self) -> None:
+        load_retry_s = RETRY_DELAY_MIN_S
         while True:
             while self._memory:
                 entry = self._memory[0]
@@ -124,24 +126,39 @@ class Dispatcher:
                 self._sent.append(entry.id)
                 self._sent_some.set()
             if self._behind:
-                await self._load()
+                if await self._load():
+                    load_retry_s = RETRY_DELAY_MIN_S
+                else:
+                    await asyncio.sleep(load_retry_s)
+                    load_retry_s = min(2 * load_retry_s, RETRY_DELAY_MAX_S)
                 continue
             self._wake.clear()
             self._idle.set()
             await self._wake.wait()
 
-    async def _load(self) -> None:
-        """Take rows into memory that were not put there at their commit."""
+    async def _load(self) -> bool:
+        """Take rows into memory that were not put there at their commit. False if the database did not give them."""
         # What was skipped before this point is in the table that is read now; what is skipped from here on may not be.
         last, skipped = self._last_id, self._skipped
-        rows = await self._db.read(lambda connection: connection.execute(_after, {"last": last}).mappings().all())
+        try:
+            rows = await self._db.read(lambda connection: connection.execute(_after, {"last": last}).mappings().all())
+        except (CoveError, SQLAlchemyError, OSError) as error:
+            log.warning("outbox not read; trying again", error=str(error))
+            return False
         if not rows:
             self._behind = self._skipped != skipped
-            return
-        self._memory.extend(
-            OutboxEntry(row["id"], row["network_id"], row["method"], row["host"], msgspec.json.decode(row["payload"]))
-            for row in rows
-        )
+        for row in rows:
+            try:
+                payload = msgspec.json.decode(row["payload"])
+            except (msgspec.MsgspecError, RecursionError) as error:
+                # One row must not hold up all that are behind it. Agents resync from the database.
+                log.error("message dropped", id=row["id"], method=row["method"], error=str(error))
+                self._last_id = row["id"]
+                self._sent.append(row["id"])
+                self._sent_some.set()
+                continue
+            self._memory.append(OutboxEntry(row["id"], row["network_id"], row["method"], row["host"], payload))
+        return True
 
     async def _send(self, entry: OutboxEntry) -> None:
         """Send one entry, waiting and trying again for as long as the bus fails."""
@@ -172,7 +189,7 @@ class Dispatcher:
             await asyncio.sleep(DELETE_DELAY_S)  # let a batch gather
             try:
                 await self._delete_sent()
-            except CoveError as error:
+            except (CoveError, SQLAlchemyError, OSError) as error:
                 log.warning("sent messages stay in the outbox for now", error=str(error))
 
     async def _delete_sent(self) -> None:

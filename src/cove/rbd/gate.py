@@ -59,8 +59,10 @@ class WriteGate:
 
     @asynccontextmanager
     async def blocked(self) -> AsyncIterator[None]:
-        """No write is in flight inside, and none begins."""
+        """No write is in flight inside, and none begins. Raises ImageClosed."""
         async with self._blocking:
+            if self._closed:
+                raise ImageClosed("the image is closed: open it again")
             self._open.clear()
             try:
                 await self.drain()
@@ -69,6 +71,7 @@ class WriteGate:
                 self._open.set()
 
     async def close(self) -> None:
-        """Refuse new writes, and wait for those in flight."""
+        """Refuse new writes, and wait for those in flight and for who has them blocked."""
         self._closed = True
-        await self.drain()
+        async with self._blocking:
+            await self.drain()

@@ -232,11 +232,10 @@ async def _write_data(image: Image, offset: int, view: memoryview) -> None:
 async def _prepare(image: Image, extents: Sequence[ObjectExtent]) -> set[int]:
     """Let the object map know; returns the objects that may be new. Writes must be submitted at once afterwards."""
     numbers = sorted({extent.object_no for extent in extents})
-    if image.object_map.states is None:
-        return set(numbers)
-    if image.object_map.is_writable(numbers):
-        return set()
-    return await image.object_map.ensure_exists(numbers)
+    object_map = image.object_map
+    if object_map.is_writable(numbers):
+        return set() if object_map.states is not None else set(numbers)
+    return await object_map.ensure_exists(numbers)
 
 
 def _gather(view: memoryview, extent: ObjectExtent) -> Buffer:

@@ -4,7 +4,8 @@ Only the owner of the exclusive lock has one. An object's state becomes `exists`
 `nonexistent` only after it has been deleted, so that a crash leaves objects that are marked and absent, but never
 objects that are there and not marked. Changes of one object's state follow each other: `claim`.
 
-A failing update switches the map off and marks it invalid in the header: everything may exist then.
+A failing update switches the map off and marks it invalid in the header: everything may exist then. No data is
+written without the map before that mark is durable: whoever opens the image next would trust the map.
 
 Source: Ceph's librbd ObjectMap and object_map/{Lock,Refresh,Update,Resize,Invalidate}Request.
 """
@@ -25,6 +26,7 @@ from ..wire import cls_lock, cls_rbd
 from ..wire.cls_lock import RBD_LOCK_NAME, LockType
 from ..wire.cls_rbd import Feature, ImageFlag
 from ..wire.object_map import ObjectMap, ObjectState
+from ..wire.types import NOSNAP
 from .calls import add_call, read_call, write_call
 from .errors import ReadOnlyImage
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 UPDATE_OBJECTS_MAX = 262_144
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _ASSERT_LOCKED = cls_lock.AssertRequest(RBD_LOCK_NAME, LockType.EXCLUSIVE, "", "")
 
 
@@ -60,6 +63,9 @@ class ImageObjectMap:
         self._fast_diff = bool(features & Feature.FAST_DIFF)
         self._claims: dict[int, asyncio.Future[None]] = {}
         self.states: ObjectMap | None = None
+        self._unmarked = False
+        """The map is off, and its stored form does not say so yet."""
+        self._marking = asyncio.Lock()
         self.locked = False
         self.updates = 0
 
@@ -131,6 +137,7 @@ class ImageObjectMap:
     async def close(self) -> None:
         """Unlock the map object. Errors are logged: the header's lock is what counts."""
         self.states = None
+        self._unmarked = False  # no data has been written since
         if not self.locked:
             return
         self.locked = False
@@ -143,9 +150,23 @@ class ImageObjectMap:
     async def invalidate(self) -> None:
         """From now on everything may exist, for us and for who comes after us."""
         self.states = None
-        flags = ImageFlag.OBJECT_MAP_INVALID | (ImageFlag.FAST_DIFF_INVALID if self._fast_diff else ImageFlag(0))
-        log.warning("object_map_invalidated", oid=self._oid)
-        await write_call(self._ioctx, self._header_oid, cls_rbd.SET_FLAGS, cls_rbd.SetFlags(int(flags), int(flags)))
+        self._unmarked = True
+        await self.ensure_marked()
+
+    async def ensure_marked(self) -> None:
+        """Where the map is off because it failed: have that in the header. Raises rados errors; repeat it then.
+
+        To be awaited before every write of data that the map is not told of.
+        """
+        if not self._unmarked:
+            return
+        async with self._marking:
+            if not self._unmarked:
+                return
+            flags = int(ImageFlag.OBJECT_MAP_INVALID | (ImageFlag.FAST_DIFF_INVALID if self._fast_diff else 0))
+            await write_call(self._ioctx, self._header_oid, cls_rbd.SET_FLAGS, cls_rbd.SetFlags(flags, flags))
+            self._unmarked = False
+            log.warning("object_map_invalidated", oid=self._oid)
 
     # changes ----------------------------------------------------------------------------------------------------
 
@@ -172,7 +193,7 @@ class ImageObjectMap:
         """Whether data may be written to all these objects at once."""
         states = self.states
         if states is None:
-            return True
+            return not self._unmarked
         claims = self._claims
         return all(number not in claims and states[number] == ObjectState.EXISTS for number in numbers)
 
@@ -183,10 +204,13 @@ class ImageObjectMap:
         """
         fresh: set[int] = set()
         while not self.is_writable(numbers):
+            if self.states is None:
+                await self.ensure_marked()
+                continue
             async with self.claim(numbers):
                 states = self.states
                 if states is None:
-                    break
+                    continue
                 changed = [number for number in numbers if states[number] != ObjectState.EXISTS]
                 await self.set_states(changed, ObjectState.EXISTS)
                 fresh.update(changed)
@@ -200,7 +224,8 @@ class ImageObjectMap:
     async def update(self, start: int, end: int, new: ObjectState, current: ObjectState | None = None) -> None:
         """Change the states of objects [start, end), on the OSD and then in memory. Needs their claim.
 
-        A failure invalidates the map and is not raised; only EROFS (the lock is lost) is.
+        A failure invalidates the map and is not raised; only EROFS (the lock is lost) is, and a lack of space, which
+        has changed nothing.
         """
         for first in range(start, end, UPDATE_OBJECTS_MAX):
             last = min(first + UPDATE_OBJECTS_MAX, end)
@@ -215,6 +240,8 @@ class ImageObjectMap:
             except RadosError as error:
                 if error.errno == errno.EBUSY:
                     raise ReadOnlyImage("the image's lock was taken by another client: open it again") from error
+                if error.errno in _NO_SPACE:
+                    raise
                 log.warning("object_map_update_failed", oid=self._oid, error=str(error))
                 await self.invalidate()
                 return
@@ -230,16 +257,22 @@ class ImageObjectMap:
         try:
             await self._ioctx.operate(self._oid, op)
         except RadosError as error:
+            if error.errno in _NO_SPACE:
+                raise
             log.warning("object_map_resize_failed", oid=self._oid, error=str(error))
             await self.invalidate()
             return
-        self.states.resize(object_count)
+        if self.states is not None:
+            self.states.resize(object_count)
 
 
 async def load_stored(ioctx: IoCtx, image_id: str) -> ObjectMap | None:
     """The map as it is stored now, for who does not own the lock; None if there is none to rely on."""
     try:
-        return await read_call(ioctx, cls_rbd.object_map_object(image_id), cls_rbd.OBJECT_MAP_LOAD, None)
+        states = await read_call(ioctx, cls_rbd.object_map_object(image_id), cls_rbd.OBJECT_MAP_LOAD, None)
+        # in this order: a map that is not marked after it was read was right when it was read
+        flags = await read_call(ioctx, cls_rbd.header_object(image_id), cls_rbd.GET_FLAGS, NOSNAP)
+        return None if flags & ImageFlag.OBJECT_MAP_INVALID else states
     except RadosError as error:
         if error.errno in (errno.ENOENT, errno.EINVAL, errno.EIO, errno.EOPNOTSUPP):
             return None

@@ -232,7 +232,7 @@ class Clients:
         self._script = directory / "udhcpc.script"
         self._script.write_text(
             '#!/bin/sh\n[ "$1" = bound ] && echo "ip=$ip mask=$mask router=$router dns=$dns lease=$lease'
-            ' mtu=$mtu serverid=$serverid tftp=$tftp routes=$staticroutes"\nexit 0\n'
+            ' mtu=$mtu serverid=$serverid tftp=$tftp hostname=$hostname routes=$staticroutes"\nexit 0\n'
         )
         self._script.chmod(0o755)
         self._count = itertools.count(1)

@@ -17,6 +17,7 @@ from cove.bus import (
     Target,
     UnsupportedBus,
     connect,
+    envelope,
 )
 
 
@@ -299,3 +300,31 @@ def test_unknown_buses_are_refused_clearly(url):
 
 def test_connect_local():
     assert isinstance(connect("local://"), LocalBus)
+
+
+async def test_a_message_that_cannot_be_decoded_does_not_end_the_consumer(bus, monkeypatch):
+    recorder = Recorder()
+    await bus.serve("t", "s", {"note": recorder.note})
+    decode = envelope.decode_request
+    broken = [BusError("malformed"), None]
+
+    def decode_request(data: bytes) -> Any:
+        if (error := broken.pop(0) if broken else None) is not None:
+            raise error
+        return decode(data)
+
+    monkeypatch.setattr(envelope, "decode_request", decode_request)
+    await bus.cast(Target("t", "s"), "note", {"value": 1})
+    await bus.cast(Target("t", "s"), "note", {"value": 2})
+    await recorder.until(1)
+    assert recorder.got == [2]
+
+
+def test_what_is_nested_too_deep_is_a_bus_error():
+    value: list[Any] = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(BusError):
+        envelope.encode(envelope.Request("m", {"value": value}, "1.0", "id"))
+    with pytest.raises(BusError):
+        envelope.decode_request(b'{"method":"m","version":"1.0","_unique_id":"x","args":{"a":' + b"[" * 5000)

@@ -42,9 +42,7 @@ class Qemu:
                 self.commands.append(command)
                 if command in self.mute:
                     continue
-                if command == "quit":
-                    return
-                if command == "system_powerdown":
+                if command == "system_powerdown":  # events come between answers
                     say({"event": "POWERDOWN", "timestamp": {"seconds": 1, "microseconds": 0}})
                 if command == "cont":
                     say({"error": {"class": "GenericError", "desc": "not now"}, **same_id})
@@ -63,15 +61,13 @@ async def qemu(tmp_path: Path) -> AsyncIterator[Qemu]:
     server.close()
 
 
-async def test_status_events_and_end(qemu: Qemu, tmp_path: Path) -> None:
+async def test_requests(qemu: Qemu, tmp_path: Path) -> None:
     async with monitor(tmp_path / "qmp.sock") as qmp:
         assert await qmp.status() == "running"
         await qmp.power_button()
-        assert (await qmp.wait_event("POWERDOWN", timeout_s=5))["event"] == "POWERDOWN"
-    # The end of the connection is what `quit` is for.
     async with monitor(tmp_path / "qmp.sock") as qmp:
-        await qmp.quit()
-    assert qemu.commands == ["qmp_capabilities", "query-status", "system_powerdown", "qmp_capabilities", "quit"]
+        assert await qmp.status() == "running"
+    assert qemu.commands == ["qmp_capabilities", "query-status", "system_powerdown", "qmp_capabilities", "query-status"]
 
 
 async def test_a_refusal(qemu: Qemu, tmp_path: Path) -> None:
@@ -85,8 +81,6 @@ async def test_no_answer(qemu: Qemu, tmp_path: Path) -> None:
     async with monitor(tmp_path / "qmp.sock") as qmp:
         with pytest.raises(MonitorError, match="no answer to query-status"):
             await qmp.execute("query-status", timeout_s=0.05)
-        with pytest.raises(TimeoutError):
-            await qmp.wait_event("SHUTDOWN", timeout_s=0.05)
 
 
 async def test_a_monitor_that_is_taken(qemu: Qemu, tmp_path: Path) -> None:

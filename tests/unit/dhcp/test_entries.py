@@ -12,7 +12,8 @@ from cove.dhcp.drivers.hostfiles import HostEntry
 
 def entry(ip: int, mac: int, note: str = "") -> HostEntry:
     address, mac_address = f"1.1.1.{ip}", f"fa:16:3e:00:00:{mac:02x}"
-    return HostEntry(address, mac_address, f"{mac_address},h{note},{address}", f"{address}\th{note}")
+    line = f"{mac_address},h{note},{address}"
+    return HostEntry(address, mac_address, line, f"{address}\th{note}", line)
 
 
 def table(*entries: HostEntry) -> EntryTable:

@@ -90,6 +90,8 @@ def test_notification_of(data: dict[str, Any], method: str, expected: Notificati
     [
         ({"name": "y"}, False),
         ({"device_id": "vm"}, False),
+        ({"device_owner": "compute:nova"}, False),
+        ({"device_owner": "network:router_interface"}, True),
         ({"admin_state_up": False}, False),
         ({"status": "ACTIVE"}, False),
         ({"fixed_ips": []}, True),

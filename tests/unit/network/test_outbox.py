@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from cove.db import Database, DatabaseBusy
 from cove.network import outbox
 from cove.network.models import outbox as table
 from tests.unit.network.fakes import HOST, Cloud, cloud, copy_database
@@ -182,3 +183,48 @@ async def test_ids_are_never_used_again(c: Cloud) -> None:
     await c.subnet(await c.network())
     ids = await c.db.read(lambda connection: connection.execute(sa.select(table.c.id)).scalars().all())
     assert min(ids, default=3) >= 3
+
+
+async def test_a_database_that_cannot_be_read_for_a_while_delays_what_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    async with cloud(before) as c:
+        await c.report()
+        c.bus.gate = asyncio.Event()
+        network = await c.network()
+        await c.subnet(network)
+        copy_database(before, after)
+        c.bus.gate.set()
+    failures = [sa.exc.OperationalError("SELECT", {}, Exception("disk I/O error")), DatabaseBusy("busy")]
+    read = Database.read
+
+    async def failing(self: Database, fn: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read(self, fn)
+
+    monkeypatch.setattr(Database, "read", failing)
+    async with cloud(after) as c:
+        assert [method for _, method, _ in await c.sent()] == ["network_create_end", "subnet_create_end"]
+        assert failures == []
+
+
+async def test_a_row_that_cannot_be_read_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    async with cloud(before) as c:
+        await c.report()
+        c.bus.gate = asyncio.Event()
+        network = await c.network()
+        await c.subnet(network)
+        await c.port(network)
+        await c.db.write(lambda d: d.exec_driver_sql("UPDATE outbox SET payload='{' WHERE id=2") and None)
+        copy_database(before, after)
+        c.bus.gate.set()
+    async with cloud(after) as c:
+        assert [method for _, method, _ in await c.sent()] == ["network_create_end", "port_create_end"]
+        await empty(c)

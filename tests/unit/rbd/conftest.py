@@ -105,6 +105,28 @@ class FaultyIoCtx:
         return Doomed(self._inner.aio_operate(oid, op), failure)
 
 
+class RefusingIoCtx:
+    """Passes everything on to a real io context, but fails operations whose names contain one of `refused`."""
+
+    def __init__(self, inner: IoCtx, number: int, *refused: str) -> None:
+        self._inner = inner
+        self._number = number
+        self.refused = list(refused)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def aio_operate(self, oid: str, op: OpVector, **arguments: Any) -> AioCompletion:
+        """As IoCtx.aio_operate."""
+        if any(name in op.name for name in self.refused):
+            raise make_error(-self._number, operation=op.name, oid=oid)
+        return self._inner.aio_operate(oid, op, **arguments)
+
+    async def operate(self, oid: str, op: OpVector) -> OpResult:
+        """As IoCtx.operate."""
+        return await self.aio_operate(oid, op)
+
+
 class Doomed:
     """A completion whose answer does not arrive."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import pytest
 
 from cove import rbd
-from cove.rados import Error, IoCtx, WriteOp
+from cove.rados import Error, IoCtx, NoSpace, WriteOp
 from cove.rbd import Image, lock
 from cove.rbd.calls import read_call, write_call
 from cove.wire import cls_lock, cls_rbd
 from cove.wire.object_map import ObjectMap, ObjectState
 
-from .conftest import Died, object_names, open_pool
+from .conftest import Died, RefusingIoCtx, object_names, open_pool
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -334,6 +335,73 @@ async def test_failing_map_update_invalidates(ioctx: IoCtx, faulty: Callable[...
         assert await image.read(2 * OBJECT, 5) == b"three"
         await image.refresh()
         assert image.state.flags == 3
+
+
+async def test_nothing_is_written_past_a_failed_map_before_that_is_marked(ioctx: IoCtx) -> None:
+    await rbd.create(ioctx, "a", 64 * MIB)
+    failing: Any = RefusingIoCtx(ioctx, errno.EIO)
+    image = await Image.open(failing, "a")
+    await image.write(0, b"one")
+    failing.refused += ["object_map_update", "set_flags"]
+    for _ in range(2):
+        with pytest.raises(Error):
+            await image.write(OBJECT, b"two")
+        with pytest.raises(Error):
+            await image.write_zeroes(OBJECT, 100)
+    assert await present(ioctx, image) == {0}
+    # what died here would leave a map that tells the truth
+    async with await Image.open(ioctx, "a", read_only=True) as other:
+        assert [part for _, part in await other.block_status(0, 2 * OBJECT)] == [True, False]
+    failing.refused.clear()
+    await image.write(OBJECT, b"two")
+    async with await Image.open(ioctx, "a", read_only=True) as other:
+        assert other.state.flags == 3
+        assert await other.read(OBJECT, 3) == b"two"
+        assert await other.block_status(0, 2 * OBJECT) == [(2 * OBJECT, True)]
+    await image.close()
+
+
+async def test_a_full_store_fails_the_write_and_keeps_the_map(ioctx: IoCtx) -> None:
+    await rbd.create(ioctx, "a", 64 * MIB)
+    failing: Any = RefusingIoCtx(ioctx, errno.ENOSPC)
+    async with await Image.open(failing, "a") as image:
+        await image.write(0, b"one")
+        failing.refused += ["object_map", "set_flags"]
+        with pytest.raises(NoSpace):
+            await image.write(OBJECT, b"two")
+        with pytest.raises(NoSpace):
+            await image.resize(128 * MIB)
+        failing.refused.clear()
+        await image.write(OBJECT, b"two")
+        assert image.object_map.states == await stored_map(ioctx, image)
+        assert await present(ioctx, image) == {0, 1}
+        await image.refresh()
+        assert (image.state.flags, image.size) == (0, 64 * MIB)
+
+
+async def test_a_reader_does_not_trust_a_map_that_was_marked_after_it_opened(ioctx: IoCtx) -> None:
+    async with await make(ioctx) as image, await Image.open(ioctx, "a", read_only=True) as reader:
+        await image.write(0, b"one")
+        assert await reader.block_status(0, 2 * OBJECT) == [(OBJECT, True), (OBJECT, False)]
+        await image.object_map.invalidate()
+        await image.write(OBJECT, b"two")
+        assert await reader.block_status(0, 2 * OBJECT) == [(2 * OBJECT, True)]
+
+
+async def test_close_waits_for_a_resize(ioctx: IoCtx) -> None:
+    image = await make(ioctx)
+    await image.write(0, b"x" * 16 * MIB)
+    shrinking = asyncio.create_task(image.resize(OBJECT))
+    while image.gate._open.is_set():
+        await asyncio.sleep(0)
+    await image.close()
+    assert shrinking.done()
+    async with await Image.open(ioctx, "a") as again:
+        assert again.size == OBJECT
+        assert await present(ioctx, again) == {0}
+        assert (await stored_map(ioctx, again)).count == 1
+    with pytest.raises(rbd.ImageClosed):
+        await image.resize(0)
 
 
 async def test_resize(ioctx: IoCtx) -> None:

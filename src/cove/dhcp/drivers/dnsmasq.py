@@ -292,30 +292,23 @@ class Dnsmasq:
         assert self._process is not None
         self._uncertain = True
         self._write_readable_later()
-        many = len(plan.hosts) + len(plan.options) > WRITES_INLINE_MAX
+        many = len(plan.hosts) + len(plan.names) + len(plan.options) > WRITES_INLINE_MAX
         self._rejected.clear()
         if many:
-            await asyncio.to_thread(self._directory.write_reservations, plan)
+            await asyncio.to_thread(self._directory.write_plan, plan)
         else:
-            self._directory.write_reservations(plan)
+            self._directory.write_plan(plan)
         for mac_address, ip_address in plan.released:
             if self._leases.holds(mac_address, ip_address):
                 self._release(mac_address, ip_address)
-        try:
-            if plan.reload is Reload.NOW:
+        if plan.reload is Reload.NOW:
+            await self._reload()
+            await self._ensure_released(plan)
+        elif any(text is not None for text in [*plan.hosts.values(), *plan.names.values(), *plan.options.values()]):
+            await self._process.barrier()
+            if any(str(self._directory.hosts / name) in self._rejected for name in plan.hosts):
+                log.warning("dnsmasq refused a reservation: reloading", rejected=dict(self._rejected))
                 await self._reload()
-                await self._ensure_released(plan)
-            elif any(text is not None for text in [*plan.hosts.values(), *plan.options.values()]):
-                await self._process.barrier()
-                if any(str(self._directory.hosts / name) in self._rejected for name in plan.hosts):
-                    log.warning("dnsmasq refused a reservation: reloading", rejected=dict(self._rejected))
-                    await self._reload()
-        finally:
-            # Names follow on their own: nobody waits for them, and they would only delay the answer above.
-            if many:
-                await asyncio.to_thread(self._directory.write_all, self._directory.names, plan.names)
-            else:
-                self._directory.write_all(self._directory.names, plan.names)
         self._uncertain = False
         if plan.reload is Reload.LATER:
             self._reload_later()
@@ -433,7 +426,7 @@ class Dnsmasq:
         directory = self._directory
         directory.prepare()
         directory.synchronise(directory.options, {**options, SUBNETS: self._subnet_options})
-        directory.synchronise(directory.hosts, {entry.ip_address: f"{entry.host_line}\n" for entry in entries})
+        directory.synchronise(directory.hosts, {entry.ip_address: f"{entry.reservation}\n" for entry in entries})
         directory.synchronise(directory.names, {entry.ip_address: f"{entry.names_line}\n" for entry in entries})
         files.write_atomic(directory.interface, network.interface, mode=FILE_MODE)
 

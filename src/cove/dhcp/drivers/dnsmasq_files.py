@@ -73,9 +73,10 @@ class NetworkDirectory:
             else:
                 self.write(directory, name, text)
 
-    def write_reservations(self, plan: Plan) -> None:
-        """The part of a plan that reservations depend on: options first, since the hosts refer to them."""
+    def write_plan(self, plan: Plan) -> None:
+        """All of a plan: options and names first, since the hosts refer to them."""
         self.write_all(self.options, plan.options)
+        self.write_all(self.names, plan.names)
         self.write_all(self.hosts, plan.hosts)
 
     def synchronise(self, directory: Path, wanted: Mapping[str, str]) -> None:

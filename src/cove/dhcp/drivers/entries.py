@@ -127,14 +127,14 @@ class EntryTable:
         if before is not None:
             if before.mac_address != entry.mac_address:
                 plan.released.append((before.mac_address, before.ip_address))
-            if before.host_line != entry.host_line:
+            if before.reservation != entry.reservation:
                 plan.need(Reload.NOW)
                 self._stale_macs.add(before.mac_address)
         if entry.ip_address in self._stale_ips or entry.mac_address in self._stale_macs:
             plan.need(Reload.NOW)
         self._wanted[entry.ip_address] = entry
-        if before is None or before.host_line != entry.host_line:
-            plan.hosts[entry.ip_address] = entry.host_line + "\n"
+        if before is None or before.reservation != entry.reservation:
+            plan.hosts[entry.ip_address] = entry.reservation + "\n"
         plan.names[entry.ip_address] = entry.names_line + "\n"
         released = (entry.mac_address, entry.ip_address)
         if released in plan.released:  # the same MAC keeps the address: nothing was given up

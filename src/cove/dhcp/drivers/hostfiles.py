@@ -32,12 +32,17 @@ _TAKEN_FOR_ANOTHER = re.compile(r"\d+(\.\d+){3}|\d+[smhdw]?|infinite|ignore", re
 
 @dataclass(frozen=True, slots=True)
 class HostEntry:
-    """The reservation of one address: a `--dhcp-host` line and the line of its names."""
+    """The reservation of one address: the `--dhcp-host` line, the line of its names, and what people read.
+
+    `reservation` has the name only where dnsmasq would not find it by the address in `names_line`: it looks up each
+    reservation's name again at every change of a file, which makes a change cost in proportion to their number.
+    """
 
     ip_address: str
     mac_address: str
     host_line: str
     names_line: str
+    reservation: str
 
 
 def default_host_name(ip_address: str) -> str:
@@ -65,6 +70,7 @@ def host_entries(port: PortInfo, subnet_ids: frozenset[str] | set[str], domain: 
         if fixed.subnet_id not in subnet_ids or not is_ipv4(fixed.ip_address):
             continue
         full, short = names_of(port, fixed.ip_address, domain)
+        in_domain = full == (f"{short}.{domain}" if domain else short)
         identity = f"{port.mac_address},id:{client_id}" if client_id else port.mac_address
         entries.append(
             HostEntry(
@@ -72,6 +78,7 @@ def host_entries(port: PortInfo, subnet_ids: frozenset[str] | set[str], domain: 
                 mac_address=port.mac_address,
                 host_line=f"{identity},{full},{fixed.ip_address}{tag}",
                 names_line=f"{fixed.ip_address}\t{full} {short}",
+                reservation=f"{identity},{'' if in_domain else f'{full},'}{fixed.ip_address}{tag}",
             )
         )
     return entries
