@@ -12,23 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cove.compute.guest import build_guest
 from tests.integration.cove_instance import CoveInstance, processes_that_mention
+
+from cove.compute.guest import build_guest
 
 from .figures import memory_mib, report
 
 BOOTS = 3
 
 
-def boot(cove: CoveInstance, number: int) -> dict[str, Any]:
-    """Boot one VM; seconds from the request to each step."""
+def boot(cove: CoveInstance, number: int) -> tuple[int, dict[str, Any]]:
+    """Boot one VM; the pid of its QEMU, and seconds from the request to each step."""
     began = time.time()
     server = cove.json("boot", f"vm{number}", "--network", "bench")
     with cove.client() as client:
         steps = {s["name"]: s for s in client.get(f"/cove/v1/timelines/{server['id']}").json()["steps"]}
         port = client.get(f"/cove/v1/timelines/{steps['port_created']['detail']['port_id']}").json()["steps"]
     exchange = {step["name"]: step["at"] for step in port}
-    return {
+    return steps["started"]["detail"]["pid"], {
         "what": f"boot {number}",
         "qemu_started_s": round(steps["started"]["at"] - began, 2),
         "discover_s": round(exchange["DHCPDISCOVER"] - began, 2),
@@ -48,13 +49,14 @@ def main() -> None:
         try:
             cove.cove("network", "create", "bench")
             cove.cove("subnet", "create", "bench", "--network", "bench", "--cidr", "10.3.0.0/24", "--gateway", "none")
-            rows = [boot(cove, number) for number in range(1, BOOTS + 1)]
+            booted = [boot(cove, number) for number in range(1, BOOTS + 1)]
+            rows = [row for _, row in booted]
             rows.append({"what": "server, with its VMs"} | memory_mib(cove.pid))
-            for line in Path("/proc").iterdir():
-                if line.name.isdigit() and (line / "cmdline").exists():
-                    command = (line / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    if str(cove.state) in command and int(line.name) != cove.pid:
-                        rows.append({"what": Path(command.split()[0]).name} | memory_mib(int(line.name)))
+            (network,) = cove.json("network", "list")
+            with cove.client() as client:
+                dnsmasq = client.get(f"/cove/v1/dhcp/{network['id']}").json()["dhcp"]["pid"]
+            rows.append({"what": "dnsmasq"} | memory_mib(dnsmasq))
+            rows += [{"what": f"QEMU {number}"} | memory_mib(pid) for number, (pid, _) in enumerate(booted, 1)]
             report("boot", rows)
         finally:
             cove.close()

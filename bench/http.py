@@ -29,7 +29,13 @@ class Http:
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         """The decoded JSON of the answer. Raises RuntimeError for an error status."""
         data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: cove\r\nX-Auth-Token: {self.token}\r\nContent-Length: {len(data)}\r\n\r\n"
+        lines = (
+            f"{method} {path} HTTP/1.1",
+            "Host: cove",
+            f"X-Auth-Token: {self.token}",
+            f"Content-Length: {len(data)}",
+        )
+        head = "\r\n".join((*lines, "", ""))
         self.writer.write(head.encode() + data)
         header = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 120)
         status = int(header.split(b" ", 2)[1])

@@ -2,29 +2,43 @@
 
 # The programs of Debian's administration are not on everybody's PATH.
 PATH=$PATH:/usr/sbin:/sbin
-LOG=${TMPDIR:-/tmp}/cove-setup.$$.log
-trap 'rm -f "$LOG"' EXIT
+
+interrupted() {
+    kill -TERM -- "-$STEP_PID" 2>/dev/null || true
+    rm -f "$STEP_LOG"
+    printf '\ninterrupted: %s\n' "$STEP_TEXT" >&2
+    exit 130
+}
 
 # step TEXT COMMAND...: run a long command under a spinner; on failure show what it printed.
 step() {
-    local text=$1 pid spin='|/-\' i=0 began=$SECONDS
+    local spin='|/-\' i=0 began=$SECONDS status=0
+    STEP_TEXT=$1
     shift
-    "$@" >"$LOG" 2>&1 &
-    pid=$!
+    STEP_LOG=$(mktemp)
+    # With job control it has a process group of its own, which hears of a Ctrl-C from us, and as a whole.
+    set -m
+    "$@" >"$STEP_LOG" 2>&1 </dev/null &
+    STEP_PID=$!
+    set +m
+    trap interrupted INT TERM HUP
     if [ -t 1 ]; then
-        while kill -0 "$pid" 2>/dev/null; do
-            printf '\r%s %s (%d s) ' "${spin:i++%4:1}" "$text" $((SECONDS - began))
+        while kill -0 "$STEP_PID" 2>/dev/null; do
+            printf '\r%s %s (%d s) \033[K' "${spin:i++%4:1}" "$STEP_TEXT" $((SECONDS - began))
             sleep 0.2
         done
         printf '\r\033[K'
     fi
-    if wait "$pid"; then
-        echo "ok  $text ($((SECONDS - began)) s)"
+    wait "$STEP_PID" || status=$?
+    trap - INT TERM HUP
+    if [ "$status" = 0 ]; then
+        echo "ok  $STEP_TEXT ($((SECONDS - began)) s)"
     else
-        echo "failed: $text" >&2
-        tail -n 30 "$LOG" >&2
-        return 1
+        echo "failed: $STEP_TEXT" >&2
+        tail -n 30 "$STEP_LOG" >&2
     fi
+    rm -f "$STEP_LOG"
+    return "$status"
 }
 
 # missing_packages FILE...: those of the listed packages that are not installed.

@@ -118,6 +118,7 @@ def test_boot_from_an_image(cove_with_guest: CoveInstance, guest_directory: Path
     server = cove.json("boot", "vm1", "--network", "lab", "--image", "bootable", "--disk", "64M", "--memory", "160M")
     assert server["status"] == "ACTIVE"
     with cove.client() as client:
+
         def lease() -> bool:
             steps = client.get(f"/cove/v1/timelines/{server['id']}").json()["steps"]
             return any(step["name"] == "lease" for step in steps)

@@ -9,7 +9,7 @@ from rich.status import Status
 
 from ..errors import CoveError
 from .client import Client
-from .output import console, errors, human_bytes, printable
+from .output import console, errors, human_bytes, say
 from .timelines import SEPARATOR, duration, first, since, steps_of
 
 BOOT_TIMEOUT_S = 2400.0  # of which the copy of a large image may take most
@@ -17,11 +17,6 @@ POLL_S = 0.1
 PORT_STEPS = ("committed", "cast", "host_entry", "ready")
 DISK_STATES = {"written": "written and read back", "kept": "read back, as written at its first boot"}
 DHCP_STEPS = ("DHCPDISCOVER", "DHCPOFFER", "DHCPREQUEST", "DHCPACK")
-
-
-def line(label: str, text: str) -> None:
-    """One line of the time line: what it is about, and its way."""
-    console.print(f"{label:<7} {printable(text)}", markup=False, soft_wrap=True)
 
 
 def image_line(detail: dict[str, Any]) -> str:
@@ -58,7 +53,7 @@ class Progress:
         """Print a line, unless it has been."""
         if what not in self.printed:
             self.printed.add(what)
-            line(label, text)
+            say(text, label)
 
     def update(self) -> None:
         """Look at the time line, and print what is new and complete."""
@@ -164,4 +159,4 @@ def print_server_line(client: Client, server: dict[str, Any]) -> None:
     """The last line of a boot."""
     port_id = server["cove:port_id"]
     port_steps = steps_of(client, port_id) if port_id else []
-    line(server["name"], server_line(server, steps_of(client, server["id"]), port_steps))
+    say(server_line(server, steps_of(client, server["id"]), port_steps), server["name"])

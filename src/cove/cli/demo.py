@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from ..errors import CoveError
-from .boot import boot_server, line, print_server_line, start_server
+from .boot import boot_server, follow, print_server_line, start_server
 from .client import Client
 from .guest import build
-from .output import console
+from .output import console, say
 from .timelines import SEPARATOR
 
 NETWORK, SUBNET, SERVER = "demo-net", "demo-subnet", "vm1"
@@ -76,10 +78,10 @@ def demo() -> None:
         )
         with console.status("waiting for the DHCP server"):
             served = wait_for_dhcp(client, network["id"])
-        line("network", network_line(subnet, served))
+        say(network_line(subnet, served), "network")
         servers = client.get("/v2.1/servers/detail")["servers"]
         existing = next((server for server in servers if server["name"] == SERVER), None)
-        if existing is None:
+        if existing is None or existing["status"] == "ERROR":
             body = {
                 "name": SERVER,
                 "imageRef": None,
@@ -90,6 +92,8 @@ def demo() -> None:
             boot_server(client, body)
         elif existing["status"] == "SHUTOFF":
             start_server(client, existing)
+        elif existing["status"] == "BUILD":
+            follow(client, existing["id"], SERVER)
         else:
             print_server_line(client, existing)
     print_hints()
@@ -102,13 +106,15 @@ def print_hints() -> None:
         program = program.relative_to(Path.cwd())
     cove = f"{'sudo ' if 'SUDO_USER' in os.environ else ''}{program}"
     console.print()
+    hints = Table.grid(padding=(0, 2, 0, 0))
     for command, text in (
         (f"console {SERVER}", "log in; Ctrl-] leaves"),
         ("server list", "VMs; also: network|subnet|port list, rbd ls"),
         ("boot NAME --network demo-net", "another VM"),
         ("down", "stop everything; the state stays (--purge deletes it)"),
     ):
-        console.print(f"  {cove} {command:30} {text}", markup=False, soft_wrap=True)
+        hints.add_row("", Text(f"{cove} {command}", no_wrap=True), Text(text))
+    console.print(hints)
 
 
 def register(app: typer.Typer) -> None:

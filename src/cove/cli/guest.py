@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from .client import load_settings
-from .output import console, human_bytes, quiet_logs
+from .output import console, human_bytes, quiet_logs, say
 
 app = typer.Typer(help="The micro guest that VMs boot without an image.", no_args_is_help=True)
 
@@ -31,8 +31,5 @@ def build() -> None:
                 progress=lambda text: status.update(f"micro guest: {text}"),
             )
         )
-    console.print(
-        f"guest   kernel {files.kernel_release} {human_bytes(files.vmlinuz.stat().st_size)}"
-        f" · initramfs {human_bytes(files.initramfs.stat().st_size)}",
-        markup=False,
-    )
+    sizes = [human_bytes(path.stat().st_size) for path in (files.vmlinuz, files.initramfs)]
+    say(f"kernel {files.kernel_release} {sizes[0]} · initramfs {sizes[1]}", "guest")

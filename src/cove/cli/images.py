@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..errors import CoveError
 from .client import Client, segment
-from .output import Format, FormatOption, console, human_bytes, print_list
+from .output import Format, FormatOption, console, human_bytes, print_list, say
 from .rbd import for_people
 
 app = typer.Typer(help="Disk images to boot from.", no_args_is_help=True)
@@ -86,7 +86,7 @@ def import_(
                 client.delete(f"{path}/import")
             raise
     hint = f"`cove boot NAME --network N --image {image}` boots from it"
-    console.print(f"imported images/{image} {human_bytes(size_bytes)}: {hint}", markup=False, soft_wrap=True)
+    say(f"imported images/{image} {human_bytes(size_bytes)}: {hint}")
 
 
 def _convert(file: Path, source_format: str, uri: str, image: str) -> None:

@@ -18,12 +18,28 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 240
-FOLDED_WIDTH = 18
+MEASURED_WIDTH = 10_000
+LABEL_WIDTH = 7
+FOLDED_WIDTH = 18  # half a UUID, which then breaks at a dash
 FOLDABLE = ("id", "found", "remedy")
 """Columns that may be broken into lines on a narrow terminal; the others stay in one piece."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(text: str, label: str = "") -> None:
+    """A line on stdout, perhaps with a label before it; on a terminal that is too narrow for it, a tidy paragraph."""
+    text = printable(text)
+    if not console.is_terminal:
+        console.print(f"{label:<{LABEL_WIDTH}} {text}" if label else text, markup=False, soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    if label:
+        grid.add_column(min_width=LABEL_WIDTH, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(*([Text(label, style="bold")] if label else []), Text(text))
+    console.print(grid)
 
 
 def quiet_logs() -> None:
@@ -88,19 +104,25 @@ def print_list(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format
     if not rows:
         errors.print(Text(empty, style="dim"))
         return
-    # 18: half a UUID, which then breaks at a dash
-    narrowest = {column: FOLDED_WIDTH if column in FOLDABLE else 0 for column in columns}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
-        width = min(narrowest[column], max(len(str(row.get(column, ""))) for row in rows)) or None
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in FOLDABLE, min_width=width)
+        folds = column in FOLDABLE
+        width = min(FOLDED_WIDTH, max(len(str(row.get(column, ""))) for row in rows)) if folds else None
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=not folds, min_width=width)
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))
-    needed = Measurement.get(console, console.options.update(width=WIDTH_WITHOUT_TERMINAL), table).minimum
-    if needed <= console.width:
+    needs = Measurement.get(console, console.options.update(width=MEASURED_WIDTH), table)
+    if needs.maximum > console.width:
+        for drawn in table.columns:
+            drawn.max_width = FOLDED_WIDTH if drawn.header == "id" else None
+    if needs.minimum <= console.width:
         console.print(table)
-    else:  # lines that the terminal breaks are better than characters that are missing
-        console.print(table, width=needed, no_wrap=True, crop=False, soft_wrap=True)
+        return
+    # lines that the terminal breaks are better than characters that are missing
+    wide = Console(
+        file=console.file, width=needs.minimum, force_terminal=console.is_terminal, no_color=console.no_color
+    )
+    wide.print(table)
 
 
 def print_one(item: Mapping[str, Any], format: Format, *, keys: Iterable[str] | None = None) -> None:

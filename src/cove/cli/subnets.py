@@ -11,13 +11,13 @@ from .output import Format, FormatOption, print_list, print_one
 from .resources import delete_resources, show_resource
 
 app = typer.Typer(help="Subnets.", no_args_is_help=True)
-COLUMNS = ("name", "cidr", "gateway_ip", "enable_dhcp", "pools", "id")
+COLUMNS = ("name", "cidr", "gateway", "dhcp", "pools", "id")
 
 
 def with_pools(subnet: dict[str, Any]) -> dict[str, Any]:
-    """Add a short column of the allocation pools."""
+    """Add short columns."""
     pools = [f"{pool['start']}-{pool['end']}" for pool in subnet.get("allocation_pools", ())]
-    return subnet | {"pools": pools}
+    return subnet | {"pools": pools, "gateway": subnet.get("gateway_ip"), "dhcp": subnet.get("enable_dhcp")}
 
 
 def parse_pool(text: str) -> dict[str, str]:

@@ -336,7 +336,10 @@ def _keep(stack: contextlib.ExitStack, descriptor: int) -> int:
 
 
 def _open_tap(name: str) -> int:
-    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise HypervisorError(f"/dev/net/tun: {error.strerror}: `cove doctor` says what is missing") from error
     try:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _TAP_FLAGS))
     except OSError as error:

@@ -180,6 +180,9 @@ class ComputeService:
         if server.status is Status.BUILD:
             left = await boot.undo(job, PROVISION + RUN)
             self._fail(server, "Cove ended while this server was being built; what was made has been undone", left)
+        elif server.status is Status.ERROR:
+            # It holds nothing, unless the end of Cove came while that was being seen to.
+            await boot.undo(job, PROVISION + RUN)
         else:
             await boot.undo(job, RUN)
             if server.status is Status.ACTIVE:

@@ -40,7 +40,8 @@ def check_image_name(name: str) -> None:
     fits = 0 < len(name.encode(errors="replace")) <= NAME_BYTES_MAX
     if not fits or not name.isprintable() or set(name) & set("/@") or name in (".", ".."):
         raise BadName(
-            f"image name {name[:NAME_BYTES_MAX]!r}: printable, without / and @, and at most {NAME_BYTES_MAX} bytes wanted"
+            f"image name {name[:NAME_BYTES_MAX]!r}: wanted is printable text without / and @, at most"
+            f" {NAME_BYTES_MAX} bytes"
         )
 
 

@@ -8,7 +8,7 @@ GET    /cove/v1/pools
 GET    /cove/v1/pools/{pool}/images
 GET    /cove/v1/pools/{pool}/images/{image}           POST creates it, DELETE removes it
 POST   /cove/v1/pools/{pool}/images/{image}/exports   serves it by NBD for as long as the request lasts
-POST   /cove/v1/pools/{pool}/images/{image}/import    creates it and serves it by NBD, to be filled while the request lasts
+POST   /cove/v1/pools/{pool}/images/{image}/import    creates it, and serves it by NBD to be filled meanwhile
 PUT    /cove/v1/pools/{pool}/images/{image}/import    it is whole: keeps it, else it is gone; DELETE gives it up
 """
 

@@ -192,9 +192,11 @@ def reap() -> bool:
 
 
 async def test_a_boot_that_fails_leaves_nothing(world: World, lan: Lan) -> None:
-    (world.settings.state_dir / "guest" / "vmlinuz").write_bytes(b"no kernel")
     request = BootRequest(name="vm1", project_id="demo", network=lan.network.id, disk_bytes=64 << 20)
-    server = await world.service.wait((await world.service.boot(request)).id, WAIT_S)
+    accepted = await world.service.boot(request)
+    kernel = world.settings.state_dir / "guest" / "vmlinuz"
+    kernel.write_bytes(b"no kernel")  # after the request was looked at, before the first step of the boot
+    server = await world.service.wait(accepted.id, WAIT_S)
     assert server.status is Status.ERROR
     assert server.runtime.fault is not None
     assert "cove guest build" in server.runtime.fault.message

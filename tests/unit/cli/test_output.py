@@ -30,7 +30,10 @@ def test_parse_size(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "0", "-1G", "1X", "one", "1 2", "nan", "inf", "1e400G"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "M", "0", "-1G", "1X", "one", "1 2", "nan", "inf", "1e400G", "3.7", "0.1K", "1/2G", "٣M", "9999999999T"],
+)
 def test_parse_size_refuses(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_size(text)

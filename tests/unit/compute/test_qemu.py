@@ -170,3 +170,13 @@ def test_no_two_owners_share_a_uid(actions: list[tuple[bool, int]]) -> None:
             owned.pop(owner, None)
         assert len(set(owned.values())) == len(owned)
         assert qemu.UID_FIRST + 1 not in owned.values()
+
+
+def test_whose_command_line_it_is() -> None:
+    argv = qemu.command(SPEC)
+    own = ID
+    assert qemu.is_command_of(argv, own)
+    assert qemu.is_command_of(qemu.unprivileged(argv, qemu.UID_FIRST), own)  # on its way to become it
+    assert not qemu.is_command_of(argv, "99999999-0000-0000-0000-000000000000")
+    assert not qemu.is_command_of(["/bin/sh", "-uuid", own], own)
+    assert not qemu.is_command_of([qemu.PROGRAM, own], own)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cove.compute import boot, qemu
-from cove.compute.models import NameInUse, Server, ServerNotFound, Status
+from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState
 from cove.compute.network_api import NetworkNotFound, PortInUse, PortNotFound
 from cove.compute.servers import BootRequest, ConflictingState, InvalidRequest
 from tests.unit.compute.conftest import Bench, until
@@ -218,6 +218,8 @@ async def test_an_image_that_asks_for_no_address_runs_all_the_same(bench: Bench)
         (BootRequest(name="vm1", project_id="d", network="nowhere"), NetworkNotFound),
         (BootRequest(name="vm1", project_id="d", port_id="00"), PortNotFound),
         (BootRequest(name="vm1", project_id="d", network="lan", memory_mb=32), InvalidRequest),
+        (BootRequest(name="vm1", project_id="d", network="lan", memory_mb=0), InvalidRequest),
+        (BootRequest(name="vm1", project_id="d", network="lan", disk_bytes=0), InvalidRequest),
         (BootRequest(name="vm1", project_id="d", network="lan", disk_bytes=1000), InvalidRequest),
         (BootRequest(name="vm1", project_id="d", network="lan", disk_bytes=(4 << 20) + 1), InvalidRequest),
         (BootRequest(name="vm1", project_id="d", network="lan", image="none"), InvalidRequest),
@@ -362,6 +364,82 @@ async def test_stop_undoes_work_under_way(bench: Bench) -> None:
     await until(lambda: "launch" in bench.world.calls)
     await bench.service.stop()
     assert bench.world.things == set()
+
+
+async def undo_that_is_interrupted(bench: Bench) -> Server:
+    """A boot whose undoing is under way, and stays so until it is interrupted."""
+    bench.world.fail.add("launch")
+    bench.world.hang.add("unplug")
+    server = await bench.service.boot(REQUEST)
+    await until(lambda: "unplug" in bench.world.calls)
+    bench.world.hang.clear()
+    bench.world.fail.clear()
+    return server
+
+
+async def test_shutdown_ends_what_stop_interrupted(bench: Bench) -> None:
+    server = await undo_that_is_interrupted(bench)
+    await bench.service.shutdown()
+    assert bench.world.things == set()
+    assert (await bench.service.show(server.id)).status is Status.ERROR
+
+
+async def test_a_restart_ends_what_stop_interrupted(bench: Bench) -> None:
+    server = await undo_that_is_interrupted(bench)
+    await bench.restart()
+    assert bench.world.things == set()
+    assert (await bench.service.show(server.id)).status is Status.ERROR
+
+
+async def test_one_servers_trouble_keeps_nothing_from_starting(bench: Bench) -> None:
+    first = await booted(bench)
+    second = await booted(bench, BootRequest(name="vm2", project_id="demo", network="lan", disk_bytes=64 << 20))
+    record = await bench.service.show(first.id)
+    record.runtime.deleting = True
+    await bench.service._records.save(record)
+    bench.world.fail.add("delete_port")
+    await bench.restart()  # the delete can't be finished yet
+    assert (await bench.service.show(first.id)).runtime.deleting
+    assert (await bench.service.show(second.id)).status is Status.ACTIVE
+    bench.world.fail.clear()
+    await bench.restart()
+    assert [server.id for server in await bench.service.list()] == [second.id]
+
+
+async def test_two_at_once_that_want_the_name_of_a_failed_server(bench: Bench) -> None:
+    bench.world.fail.add("launch")
+    failed = await bench.service.wait((await bench.service.boot(REQUEST)).id, 10)
+    assert failed.status is Status.ERROR
+    bench.world.fail.clear()
+    outcomes = await asyncio.gather(*(bench.service.boot(REQUEST) for _ in range(2)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Server, NameInUse}
+    [server] = await bench.service.list()
+    assert (await bench.service.wait(server.id, 10)).status is Status.ACTIVE
+
+
+async def test_what_is_being_done_is_told(bench: Bench) -> None:
+    bench.world.hang.add("launch")
+    server = await bench.service.boot(REQUEST)
+    assert bench.service.task_state(server) is TaskState.SPAWNING
+    await bench.service.delete(server.id)
+    bench.world.hang.clear()
+    server = await booted(bench)
+    assert bench.service.task_state(server) is None
+    await bench.service.stop_server(server.id)
+    assert bench.service.task_state(server) is TaskState.POWERING_OFF
+    with pytest.raises(ConflictingState, match=r"server vm1 is ACTIVE \(powering-off\)"):
+        await bench.service.start_server(server.id)
+    await bench.service.wait(server.id, 10)
+    await bench.service.start_server(server.id)
+    assert bench.service.task_state(server) is TaskState.POWERING_ON
+
+
+async def test_whose_disk_it_is(bench: Bench) -> None:
+    server = await booted(bench)
+    owner = await bench.service.owner_of_disk("rbd", "vm1-disk")
+    assert owner is not None
+    assert owner.id == server.id
+    assert await bench.service.owner_of_disk("images", "vm1-disk") is None
 
 
 async def test_shutdown_ends_guests_and_keeps_their_state(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -30,6 +31,44 @@ def test_only_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     first.release()
     second.acquire()
     second.release()
+
+
+def test_nobody_else_can_lock_it(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    path.touch(0o644)  # of an older version
+    mine = PidFile(path)
+    mine.acquire()
+    assert path.stat().st_mode & 0o777 == 0o600
+    mine.release()
+
+
+def test_a_file_that_was_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "p"
+    flock = fcntl.flock
+    removed: list[int] = []
+
+    def remove_first(fd: int, operation: int) -> None:
+        if not removed:
+            removed.append(path.stat().st_ino)
+            path.unlink()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    mine = PidFile(path)
+    mine.acquire()
+    monkeypatch.undo()
+    assert holder(path) == os.getpid()
+    mine.release()
+
+
+def test_release_leaves_the_file_of_another_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    mine = PidFile(path)
+    mine.acquire()
+    path.unlink()
+    path.write_text("another's")
+    mine.release()
+    assert path.read_text() == "another's"
 
 
 def test_what_a_dead_server_left_does_not_count(tmp_path: Path) -> None:
