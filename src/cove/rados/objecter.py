@@ -63,6 +63,11 @@ class Objecter(MapHandling):
 
     # life
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it has been shut down."""
+        return self._stopped
+
     def start(self) -> None:
         """Ask for the first map and begin to tick."""
         self._maybe_request_map()

@@ -136,7 +136,8 @@ class Op:
         """The throttle has given this operation its budget (called by the throttle)."""
         self.waiter = None
         self.has_budget = True
-        self.objecter._op_submit(self)
+        if not self.objecter.stopped:  # else it is about to be cancelled, and must not go out before
+            self.objecter._op_submit(self)
 
     def expire(self) -> None:
         """Its time is over (called by the timer wheel)."""

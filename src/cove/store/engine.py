@@ -10,6 +10,7 @@ writes). Each store remembers the size it was made with.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import struct
 import time
@@ -26,6 +27,7 @@ from .errors import StoreError
 from .info import ObjectInfo, PgInfo
 from .keys import number_prefix, parse_pg_key
 from .layer import Layer
+from .mapping import Mapping
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,10 @@ _MAGIC = b"cove-store"
 _SUPERBLOCK = struct.Struct("<10sHI16sQ")
 _SUPERBLOCK_KEY = b"superblock"
 _NEXT_NUMBER_KEY = b"next_object_number"
+RESERVE_BYTES = 8 << 20
+"""So much of the file is allocated beyond what is used, so that there is room for deletes on a disk that is full."""
+RESERVE_SHARE = 16
+"""In a small map, the reserve is this part of it."""
 TABLES = ("objects", "data", "attrs", "omap", "pgs", "meta")
 
 
@@ -51,12 +57,17 @@ class Engine:
         self._lock_fd = self._take_lock()
         try:
             self.env = self._open(map_size_bytes)
+            self.map_size = int(self.env.info()["map_size"])
             self._db: dict[str, Any] = {name: self.env.open_db(name.encode()) for name in TABLES}
             self.objects = self._db["objects"]
             self.data = self._db["data"]
             self.attrs = self._db["attrs"]
             self.omap = self._db["omap"]
             self._load_superblock()
+            self.reserve = min(RESERVE_BYTES, self.map_size // RESERVE_SHARE)
+            self._file_bytes = 0
+            self.allocate_reserve()
+            self.mapping = Mapping(path / "data.mdb")
         except BaseException:
             os.close(self._lock_fd)
             raise
@@ -120,6 +131,7 @@ class Engine:
 
     def close(self) -> None:
         """Close the environment and let other processes have it."""
+        self.mapping.close()
         self.env.close()
         os.close(self._lock_fd)
 
@@ -148,10 +160,31 @@ class Engine:
         with self.env.begin() as txn:
             return int(txn.stat(self.objects)["entries"])
 
-    def used_bytes(self) -> int:
-        """Bytes of the file that have ever been used: it does not shrink."""
-        info, page = self.env.info(), self.env.stat()["psize"]
-        return int((info["last_pgno"] + 1) * page)
+    def pages(self) -> tuple[int, int, int]:
+        """How many pages hold something, how many the file has in all, and the bytes of one."""
+        with self.env.begin() as txn:
+            stats = [self.env.stat(), *(txn.stat(table) for table in self._db.values())]
+        used = 2 + sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return used, max(used, int(self.env.info()["last_pgno"]) + 1), int(stats[0]["psize"])
+
+    def allocate_reserve(self) -> None:
+        """Have the disk give the file more than is used of it; as much as there is."""
+        used = (int(self.env.info()["last_pgno"]) + 1) * mmap.PAGESIZE
+        if used + self.reserve <= self._file_bytes:
+            return
+        end = min(used + 2 * self.reserve, self.map_size)
+        fd = os.open(self.path / "data.mdb", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, used, end - used)
+        except OSError as error:
+            log.debug("reserve_not_allocated", path=str(self.path), error=str(error))
+        finally:
+            self._file_bytes = os.fstat(fd).st_size
+            os.close(fd)
+
+    def file_bytes(self) -> int:
+        """Bytes that the file has, used or not."""
+        return self._file_bytes
 
     def object_keys(self, prefix: bytes, limit: int) -> list[tuple[bytes, ObjectInfo]]:
         """The first durable objects whose keys begin with `prefix`."""
@@ -170,9 +203,11 @@ class Engine:
         """
         # Each call into LMDB gives up the interpreter lock and may have to wait for it: few calls, much in each.
         with self.env.begin(write=True) as txn:
-            for number in layer.purged:
+            for index, number in enumerate(layer.purged):
                 for table in (self.data, self.attrs, self.omap):
                     _delete_prefix(txn.cursor(table), number_prefix(number))
+                if index % 4 == 3:
+                    self.mapping.trim()  # deleting looks at every chunk
             _store(txn, self.data, layer.data)
             _store(txn, self.attrs, layer.attrs)
             for number, changes in layer.omap.items():
@@ -188,6 +223,8 @@ class Engine:
             _store(txn, self._db["meta"], meta)
         self._durable_number = next_number
         self.commits += 1
+        self.allocate_reserve()
+        self.mapping.trim()
 
 
 def _store(txn: Any, table: Any, changes: dict[bytes, Any]) -> None:

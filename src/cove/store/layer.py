@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from ..wire.encoding import Buffer
 from .info import ObjectInfo
 
+RECORDED_MAX = 4096
+"""Answers of requests that changed nothing, which wait in memory for a commit that they can come along with."""
+
 
 @dataclass(slots=True)
 class OmapChanges:
@@ -40,6 +43,8 @@ class Layer:
     meta: dict[bytes, bytes | None] = field(default_factory=dict)
     records: dict[bytes, Buffer | None] = field(default_factory=dict)
     """More of the table `meta`, which comes along but is nothing to commit for."""
+    recorded: int = 0
+    """Answers in `records`. With very many of them they are something to commit for, too."""
     operations: int = 0
     bytes: int = 0
     done: list[Callable[[int], None]] = field(default_factory=list)
@@ -48,4 +53,4 @@ class Layer:
     @property
     def must_commit(self) -> bool:
         """Whether somebody waits for it, or something of weight is in it. Counters alone can wait."""
-        return bool(self.done or self.objects or self.meta or self.purged)
+        return bool(self.done or self.objects or self.meta or self.purged) or self.recorded >= RECORDED_MAX

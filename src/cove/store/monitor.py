@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -34,7 +33,9 @@ from ..wire.messages import (
     SubscribeFlag,
 )
 from ..wire.osdmap import MapFlag, OSDMap, OsdState, PgPool, PoolFlag
+from .errors import StoreError
 from .keys import pool_prefix
+from .layer import Layer
 from .pipeline import RETRY, CommitPipeline
 from .state import State
 
@@ -47,6 +48,7 @@ OSD_ADDRESS = "osd.0"
 MON_ADDRESS = "mon.0"
 PURGE_OBJECTS = 32
 """Objects of a deleted pool that are removed in one commit."""
+PURGE_RETRY_S = 1.0
 _MAP_KEY = b"osdmap"
 
 
@@ -111,6 +113,10 @@ class Monitor(Dispatcher):
         self._subscribers: dict[Connection, int] = {}
         self._purging: asyncio.Task[None] | None = None
         self._purge_wanted = asyncio.Event()
+        pipeline.on_lost.append(self._lost)
+
+    def _lost(self) -> None:
+        self._newest = self._durable
 
     @property
     def osdmap(self) -> OSDMap:
@@ -194,11 +200,9 @@ class Monitor(Dispatcher):
             )
 
     def _statfs(self, connection: Connection, message: MStatfs) -> None:
-        """Sizes of the file system that the store is in; the count is of all objects, whatever the pool asked for."""
-        engine = self._state.engine
-        disk = os.statvfs(engine.path)
-        used = engine.used_bytes()
-        available = disk.f_bavail * disk.f_frsize
+        """What is used, and what the file system has left; all objects count, whatever the pool asked for."""
+        engine, space = self._state.engine, self._pipeline.space
+        used, available = space.used_bytes(), space.room_bytes()
         connection.send_message(
             MStatfsReply(
                 tid=message.tid,
@@ -215,15 +219,20 @@ class Monitor(Dispatcher):
     def _pool_op(self, connection: Connection, message: MPoolOp) -> None:
         code, changed = self._plan(message)
         if changed is None:
-            self._answer(connection, message, code)
+            pending = self._pending_layer()
+            if code == 0 and pending is not None:
+                # it is as wanted, but not durable yet; if that is lost, look again
+                pending.done.append(
+                    lambda lost: self._pool_op(connection, message) if lost else self._answer(connection, message, 0)
+                )
+            else:
+                self._answer(connection, message, code)
             return
 
         def done(code: int) -> None:
             if code == RETRY:
-                self._newest = self._durable
                 self._pool_op(connection, message)
             elif code:
-                self._newest = self._durable
                 self._answer(connection, message, code)
             else:
                 self._durable = changed
@@ -234,6 +243,10 @@ class Monitor(Dispatcher):
 
         self._change(changed)
         self._state.layers[-1].done.append(done)
+
+    def _pending_layer(self) -> Layer | None:
+        """The newest layer with a change of ours that is not durable; None if all of them are."""
+        return next((layer for layer in reversed(self._state.layers) if _MAP_KEY in layer.meta), None)
 
     def _change(self, changed: ClusterState) -> None:
         self._newest = changed
@@ -277,9 +290,9 @@ class Monitor(Dispatcher):
             while self._durable.deleted and not self._pipeline.failed:
                 try:
                     await self._purge_step(self._durable.deleted[0])
-                except Exception:
-                    log.exception("pool_purge_failed", pool=self._durable.deleted[0])
-                    await asyncio.sleep(1.0)
+                except Exception as error:
+                    log.warning("pool_purge_failed", pool=self._durable.deleted[0], error=repr(error))
+                    await asyncio.sleep(PURGE_RETRY_S)
 
     async def _purge_step(self, pool: int) -> None:
         """Remove some objects; when there are none left, the pool is forgotten."""
@@ -294,12 +307,14 @@ class Monitor(Dispatcher):
             self._change(replace(newest, deleted=tuple(number for number in newest.deleted if number != pool)))
             layer.done.append(partial(self._forgotten, pool))
             log.info("pool_purged", pool=pool)
+        committed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        layer.done.append(lambda code: None if committed.done() else committed.set_result(code))
         self._pipeline.schedule()
-        await self._pipeline.drain()
+        code = await committed
+        if code < 0:
+            raise StoreError(f"{len(objects)} objects could not be removed: {errno.errorcode.get(-code, str(code))}")
 
     def _forgotten(self, pool: int, code: int) -> None:
-        if code:
-            self._newest = self._durable
-        else:
+        if not code:
             left = tuple(number for number in self._durable.deleted if number != pool)
             self._durable = replace(self._durable, deleted=left)

@@ -108,7 +108,7 @@ def encode_pairs(items: list[tuple[bytes, bytes]]) -> bytes:
 def _page(ctx: ObjectContext, after: bytes, count: int, prefix: bytes) -> tuple[list[tuple[bytes, bytes]], bool]:
     """Entries after a key, with a prefix; and whether there are more."""
     count = min(count, OMAP_KEYS_MAX)
-    start = prefix if prefix > after else after + b"\0" if after else b""
+    start = prefix if prefix > after else after + b"\0"
     found: list[tuple[bytes, bytes]] = []
     size = 0
     for key, value in ctx.stored.omap_items(start):

@@ -116,7 +116,7 @@ def checksum(ctx: ObjectContext, op: OSDOp) -> int:
         raise OpError(errno.EINVAL)
     seed = int.from_bytes(bytes(op.indata[:4]), "little")
     offset, length, chunk = params.offset, params.length, params.chunk_size
-    if chunk and ((not length and not offset) or length % chunk):
+    if chunk and (not length or length % chunk):
         raise OpError(errno.EINVAL)
     if not length and not offset:
         length = ctx.size
@@ -126,7 +126,7 @@ def checksum(ctx: ObjectContext, op: OSDOp) -> int:
     if chunk and length % chunk:
         raise OpError(errno.EINVAL)
     data = memoryview(ctx.read(offset, length))
-    chunk = chunk or len(data)
+    chunk = chunk or max(len(data), 1)
     encoder = Encoder()
     encoder.list([ceph_crc32c(seed, data[at : at + chunk]) for at in range(0, len(data), chunk)], encoder.u32)
     op.outdata = encoder.bytes()
@@ -218,9 +218,8 @@ def zero(ctx: ObjectContext, op: OSDOp) -> int:
 def truncate(ctx: ObjectContext, op: OSDOp) -> int:
     """Cut off or grow with zeros. An absent object stays absent."""
     extent = extent_of(op)
-    if extent.offset > OBJECT_SIZE_MAX:
-        raise OpError(errno.EFBIG)
     if ctx.exists:
+        _check_size(extent)
         ctx.truncate(extent.offset)
     return 0
 

@@ -19,22 +19,23 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 
 import structlog
 
 from ..messenger import Connection, Dispatcher
-from ..wire.cls_lock import AddressType, EntityAddress
 from ..wire.errors import WireError
+from ..wire.hashing import stable_mod
 from ..wire.messages import Message, MOSDOp, MOSDOpReply
-from ..wire.osd_ops import Extent, OpCode, RequestFlag
+from ..wire.osd_ops import RequestFlag
 from ..wire.osdmap import OSDMap
-from ..wire.types import NOSNAP, EntityName, EVersion
-from .context import ObjectContext, Requester
-from .dups import Answer, Duplicates, RequestId
+from ..wire.types import NOSNAP, EVersion
+from .context import ObjectContext
+from .dups import Answer, Duplicates
 from .errors import OpError
 from .info import PgInfo
-from .interpreter import Access, UnknownMethod, access_of, run_vector, shape_reply
+from .interpreter import UnknownMethod, access_of, run_vector, shape_reply
+from .job import Job, bytes_wanted, kept_operations, requester_of
 from .keys import ObjectName, full_object_key, is_shortened, object_key, to_bytes
 from .layer import Layer
 from .listing import list_page
@@ -51,35 +52,12 @@ INPUT_MAX = 90 << 20
 READ_ON_LOOP_MAX = 128 << 10
 """Bytes that a read may ask for without being sent to a thread."""
 BACKLOG_MAX = 65536
-READ_THREADS = 2
-READS_IN_THREADS_MAX = 32
+STARTS_PER_TURN = 64
+"""Requests taken from the backlog before the rest of the event loop has its turn."""
+READS_IN_THREAD_MAX = 32
 _NO_VERSION = EVersion(0, 0)
-_NO_ACCESS = Access(False, False)
 _DONE_FLAGS = int(RequestFlag.ACK | RequestFlag.ONDISK)
 _STATE_FLAGS = int(RequestFlag.ACK | RequestFlag.ONNVRAM | RequestFlag.ONDISK)
-
-
-class Job:
-    """One request and where its answer goes."""
-
-    __slots__ = ("access", "connection", "epoch", "key", "message")
-
-    def __init__(self, connection: Connection, message: MOSDOp) -> None:
-        self.connection = connection
-        self.message = message
-        self.access = _NO_ACCESS
-        self.key = b""
-        self.epoch = 0
-
-    @property
-    def request_id(self) -> RequestId:
-        """What tells a request that comes again."""
-        message = self.message
-        if message.reqid is not None and (message.reqid.tid or message.reqid.name.type):
-            name, inc, tid = message.reqid
-        else:
-            name, inc, tid = self.connection.peer_name, message.client_inc, message.tid
-        return int(name.type), name.number, inc, tid
 
 
 class Osd(Dispatcher):
@@ -100,16 +78,21 @@ class Osd(Dispatcher):
         self._share_map = share_map
         self._dups = Duplicates(state.engine.meta_items(Duplicates.PREFIX))
         self._backlog: deque[Job] = deque()
-        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="cove-store-read")
+        # One thread: each look-up gives up the interpreter lock, and two that take turns at it need four times as long
+        # as one after the other. What is not in memory is fetched ahead (`mapping.py`), so the disk has enough to do.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="cove-store-read")
         self._reads: set[asyncio.Future[int]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._working_off = False
+        self._small_reads = 0
         pipeline.on_room = self._work_off
-        pipeline.on_lost = self._lost
+        pipeline.on_lost.append(self._lost)
 
     async def stop(self) -> None:
-        """Wait for the reads in threads."""
+        """Wait for the reads in the thread."""
         if self._reads:
             await asyncio.wait(self._reads, timeout=30.0)
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     # taking requests
 
@@ -132,11 +115,20 @@ class Osd(Dispatcher):
     @property
     def _is_full(self) -> bool:
         """Whether requests have to wait. A read in a thread holds a snapshot, of which LMDB has so many."""
-        return self._pipeline.is_full or len(self._reads) >= READS_IN_THREADS_MAX
+        return self._pipeline.is_full or len(self._reads) >= READS_IN_THREAD_MAX
 
     def _work_off(self) -> None:
-        while self._backlog and not self._is_full:
+        if not self._working_off:
+            self._work_off_some()
+
+    def _work_off_some(self) -> None:
+        for _ in range(STARTS_PER_TURN):
+            if not self._backlog or self._is_full:
+                self._working_off = False
+                return
             self._start(self._backlog.popleft())
+        self._working_off = True
+        self._loop.call_soon(self._work_off_some)
 
     def _lost(self) -> None:
         self._dups.reload(self._state.engine.meta_items(Duplicates.PREFIX))
@@ -170,6 +162,9 @@ class Osd(Dispatcher):
             return
         if job.access.lists:
             self._list(job)
+            return
+        if message.pg.seed != stable_mod(message.raw_hash, pool.pg_num):
+            self._share_map(job.connection)
             return
         code = self._early_code(job)
         if code:
@@ -240,9 +235,12 @@ class Osd(Dispatcher):
                 self._after(pending, job, partial(self._refuse, job, -errno.ENOENT))
             return
         self._stats.operations += 1
-        if pending is None and _bytes_wanted(job.message, info.size) > READ_ON_LOOP_MAX:
+        if pending is None and bytes_wanted(job.message, info.size) > READ_ON_LOOP_MAX:
             self._read_in_thread(job)
             return
+        self._small_reads += 1
+        if not self._small_reads % 1024:
+            state.engine.mapping.trim()
         context = self._context(job, state.object(job.key))
         result = run_vector(context, job.message.ops)
         if pending is None:
@@ -262,6 +260,7 @@ class Osd(Dispatcher):
                 return run_vector(context, job.message.ops)
             finally:
                 txn.abort()
+                self._state.engine.mapping.trim()
 
         def finished(future: asyncio.Future[int]) -> None:
             self._reads.discard(future)
@@ -275,7 +274,7 @@ class Osd(Dispatcher):
                 self._answer_read(job, future.result(), info.user_version)
             self._work_off()
 
-        future = asyncio.get_running_loop().run_in_executor(self._readers, work)
+        future = self._loop.run_in_executor(self._reader, work)
         self._reads.add(future)
         future.add_done_callback(finished)
 
@@ -319,6 +318,9 @@ class Osd(Dispatcher):
         result = run_vector(context, message.ops)
         changed = bool(context.log)
         result = shape_reply(message.ops, result, changed=changed, flags=message.flags)
+        if result >= 0 and changed and not self._pipeline.space.allows(context, message.flags):
+            self._refuse(job, -errno.ENOSPC)
+            return
         pg = state.pg(message.pg.pool, message.pg.seed)
         pg.last_version += 1
         epoch = job.epoch
@@ -327,8 +329,11 @@ class Osd(Dispatcher):
         user_version = before.user_version if before is not None else 0
         if result < 0 or not changed:
             bad_replay, user_version = self._versions_unchanged(result, user_version, replay, pg)
-            self._dups.record(layer, request_id, Answer(result, epoch, pg.last_version, 0))
+            kept = kept_operations(message, result)
+            self._dups.record(layer, request_id, Answer(result, epoch, pg.last_version, 0, kept))
             layer.dirty_pgs.add(message.pg)
+            if layer.must_commit:
+                self._pipeline.schedule()
             answer = partial(self._reply, job, result, bad_replay, replay, user_version)
             if pending is None:
                 answer()
@@ -354,7 +359,8 @@ class Osd(Dispatcher):
         layer.objects[job.key] = after
         layer.operations += 1
         layer.dirty_pgs.add(message.pg)
-        self._dups.record(layer, request_id, Answer(result, epoch, pg.last_version, user_version))
+        kept = kept_operations(message, result)
+        self._dups.record(layer, request_id, Answer(result, epoch, pg.last_version, user_version, kept))
         self._stats.writes += 1
         self._stats.bytes_written += writer.written
         answer = partial(self._reply, job, result, EVersion(epoch, user_version), replay, user_version)
@@ -391,6 +397,8 @@ class Osd(Dispatcher):
         replay = EVersion(known.epoch, known.version)
         for op in job.message.ops:
             op.rval, op.outdata = 0, b""
+        for op, (rval, output) in zip(job.message.ops, known.operations, strict=False):
+            op.rval, op.outdata = rval, output
 
         def answer() -> None:
             bad_replay = EVersion(known.epoch, known.user_version or known.version)
@@ -400,7 +408,8 @@ class Osd(Dispatcher):
         if pending is None:
             answer()
         else:
-            self._after_or_fail(pending, job, answer)
+            # if that layer is lost, it need not be the one of the first run: look again
+            self._after(pending, job, answer)
 
     def _full_key(self, job: Job) -> bytes:
         """The whole sort key if the one in the table had to be cut, else nothing."""
@@ -417,7 +426,7 @@ class Osd(Dispatcher):
             stored,
             now_ns=time.time_ns(),
             mtime_ns=message.mtime_ns,
-            requester=_requester(job.connection.peer_name),
+            requester=requester_of(job.connection.peer_name),
             snapc=message.snapc,
         )
 
@@ -459,21 +468,3 @@ class Osd(Dispatcher):
                 user_version=user_version,
             )
         )
-
-
-_READS = frozenset((OpCode.READ, OpCode.SPARSE_READ, OpCode.SYNC_READ, OpCode.CHECKSUM, OpCode.CMPEXT))
-
-
-def _bytes_wanted(message: MOSDOp, size: int) -> int:
-    wanted = 0
-    for op in message.ops:
-        if op.code in _READS:
-            length = op.params.length if isinstance(op.params, Extent) else 0
-            wanted += min(length or size, size)
-    return wanted
-
-
-@lru_cache(maxsize=1024)
-def _requester(name: EntityName) -> Requester:
-    """Who sent it. A loopback peer has no address: it gets the local host's, with its number as the nonce."""
-    return Requester(name, EntityAddress.ipv4("127.0.0.1", 0, name.number & 0xFFFFFFFF, AddressType.LEGACY))

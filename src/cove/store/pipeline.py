@@ -17,18 +17,18 @@ import queue
 import threading
 from collections.abc import Callable
 
-import lmdb
 import structlog
 
 from .engine import Engine
 from .layer import Layer
+from .space import Space
 from .state import State
 from .stats import StoreStats
 
 log = structlog.get_logger(__name__)
 
 LAYER_OPERATIONS_MAX = 1024
-LAYER_BYTES_MAX = 32 << 20
+LAYER_BYTES_MAX = 4 << 20
 BURST_OPERATIONS = 128
 """So many vectors of one turn of the loop are enough for a commit to begin. (Measured: to begin with fewer costs more
 in fsyncs than it gains in overlap.)"""
@@ -43,6 +43,7 @@ class CommitPipeline:
     def __init__(self, state: State, stats: StoreStats) -> None:
         self._state = state
         self._stats = stats
+        self.space = Space(state.engine)
         self._loop = asyncio.get_running_loop()
         self._in_flight: Layer | None = None
         self._scheduled = False
@@ -53,8 +54,10 @@ class CommitPipeline:
         """Not 0: the negative errno that all writes get, since the disk can't be trusted any more."""
         self.on_room: Callable[[], None] | None = None
         """Called when a new layer has begun to be filled."""
-        self.on_lost: Callable[[], None] | None = None
+        self.on_lost: list[Callable[[], None]] = []
         """Called when all that is not durable has been forgotten, before those who waited are told."""
+        self._no_space = False
+        self._layer_bytes_max = self._bytes_for_layer()
         self._thread = threading.Thread(target=self._run, name="cove-store-commit", daemon=True)
         self._thread.start()
 
@@ -62,7 +65,7 @@ class CommitPipeline:
     def is_full(self) -> bool:
         """Whether the layer that is being filled has all it may have; wait for `on_room`."""
         layer = self._state.layers[-1]
-        return layer.operations >= LAYER_OPERATIONS_MAX or layer.bytes >= LAYER_BYTES_MAX
+        return layer.operations >= LAYER_OPERATIONS_MAX or layer.bytes >= self._layer_bytes_max
 
     def schedule(self) -> None:
         """Something was added to the layer: have it committed, with all that comes in this turn of the loop.
@@ -118,19 +121,19 @@ class CommitPipeline:
             assert state.layers[0] is layer
             del state.layers[0]
             state.drop_reader()
+            self.space.note_commit(layer.bytes)
+            self._note_space(self.space.is_low(), "")
             lost: list[Layer] = []
             code = 0
         else:
-            code = self._failure_code(error)
+            code = self._failure_code(error, layer)
             lost = [other for other in state.layers if other is not layer]
             state.reset()
-            if self.on_lost is not None:
-                self.on_lost()
-        for done in layer.done:
-            done(code)
+            for forget in self.on_lost:
+                forget()
+        _tell(layer, code)
         for other in lost:
-            for done in other.done:
-                done(self.failed or RETRY)
+            _tell(other, self.failed or RETRY)
         self._submit_or_idle()
 
     def _submit_or_idle(self) -> None:
@@ -141,10 +144,11 @@ class CommitPipeline:
             if self.on_room is not None:
                 self.on_room()
 
-    def _failure_code(self, error: Exception) -> int:
+    def _failure_code(self, error: Exception, layer: Layer) -> int:
         """ENOSPC leaves everything as it was; after any other failure nobody knows what the disk holds."""
-        if isinstance(error, (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)):
-            log.error("commit_failed_no_space", error=str(error), path=str(self._state.engine.path))
+        if self.space.is_used_up(error, layer.bytes):
+            self.space.note_commit(layer.bytes)
+            self._note_space(True, str(error))
             return -errno.ENOSPC
         self.failed = -errno.EIO
         log.critical(
@@ -162,8 +166,26 @@ class CommitPipeline:
         layer = self._state.layers.pop()
         self._state.layers.append(self._state.new_layer())
         log.critical("layer_abandoned_writes_refused", operations=layer.operations, remedy="restart")
-        for done in layer.done:
-            done(self.failed)
+        _tell(layer, self.failed)
+
+    def _note_space(self, low: bool, error: str) -> None:
+        """Say it once when space runs out, and once when there is some again."""
+        if low and not self._no_space:
+            log.error(
+                "store_full",
+                path=str(self._state.engine.path),
+                left_bytes=self.space.room_bytes(),
+                error=error,
+                remedy="remove images or make the disk larger",
+            )
+        elif self._no_space and not low:
+            log.info("store_has_space_again", path=str(self._state.engine.path))
+        self._no_space = low
+        self._layer_bytes_max = self._bytes_for_layer()
+
+    def _bytes_for_layer(self) -> int:
+        """With little space left, less is committed together: what fits should not fail with what does not."""
+        return max(min(LAYER_BYTES_MAX, self.space.left // 4), self.space.reserve // 8, 1)
 
     async def drain(self) -> None:
         """Wait until everything that was added is durable, or lost. Raises TimeoutError."""
@@ -179,3 +201,12 @@ class CommitPipeline:
         finally:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
+
+
+def _tell(layer: Layer, code: int) -> None:
+    """Tell all who wait for a layer. A mistake in one must not leave the others waiting for ever."""
+    for done in layer.done:
+        try:
+            done(code)
+        except Exception:
+            log.exception("answer_failed", code=code)

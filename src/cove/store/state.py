@@ -7,6 +7,7 @@ has succeeded into the layer that is being filled. All of it runs on the event l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 from ..wire.encoding import Buffer
@@ -16,6 +17,8 @@ from .engine import Engine
 from .info import ObjectFlag, ObjectInfo, PgInfo
 from .keys import chunk_key, number_prefix, omap_header_key, parse_chunk_key, pg_key, xattr_key
 from .layer import Layer, OmapChanges
+from .mapping import SLOW_S, address_of
+from .space import PAGES_PER_CHUNK
 
 _ATTR_NAME_AT = 9
 _CHUNK_LAST = (1 << 32) - 1
@@ -131,9 +134,17 @@ class LayeredObject(StoredObject):
         pieces: list[Buffer] = []
         index, skip = divmod(offset, size)
         position = offset
+        fetched = range(0)
         while position < end:
             want = min(size - skip, end - position)
+            began = perf_counter()
             chunk = self.chunk(index)
+            if perf_counter() - began > SLOW_S and type(chunk) is memoryview and end - position > want:
+                # it came from the disk: the next ones, which lie behind it most likely, should come all together
+                address = address_of(chunk)
+                if address not in fetched:
+                    fetched = range(address, address + int(PAGES_PER_CHUNK * (end - position + size)))
+                    self._engine.mapping.will_need(address, len(fetched))
             have = 0
             if chunk is not None and len(chunk) > skip:
                 piece = chunk if not skip and len(chunk) <= want else memoryview(chunk)[skip : skip + want]

@@ -351,6 +351,25 @@ async def test_shutdown_fails_what_is_in_flight(held: FakeCluster) -> None:
     await held.client.shutdown()
 
 
+async def test_shutdown_sends_nothing_that_waited_for_the_throttle() -> None:
+    async with running_cluster(auto=False, conf=RadosConf(inflight_ops_max=1)) as cluster:
+        order: list[int] = []
+        writes = [
+            cluster.ioctx.aio_operate(
+                "a", WriteOp().append(b"x"), functools.partial(lambda n, _: order.append(n), number)
+            )
+            for number in range(4)
+        ]
+        await cluster.osd.has(1)
+        objecter = cluster.client.objecter
+        await cluster.client.shutdown()
+        assert order == [0, 1, 2, 3]
+        assert isinstance(writes[0].error(), OutcomeUnknown)
+        assert all(isinstance(write.error(), Cancelled) for write in writes[1:])
+        assert objecter.stats.sent == 1
+        assert (objecter.throttle.ops, objecter.throttle.bytes, objecter.throttle.waiting) == (0, 0, 0)
+
+
 async def test_shutdown_from_within_a_callback(held: FakeCluster) -> None:
     objecter = held.client.objecter
     held.ioctx.aio_operate("a", WriteOp().append(b"x"), lambda c: objecter.shutdown())

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cove import rbd
-from cove.rados import IoCtx
-from cove.rbd import Image
+from cove.rados import Error, IoCtx
+from cove.rbd import Image, lock
 from cove.rbd.calls import read_call
 from cove.wire import cls_rbd
 
-from .conftest import object_names, open_pool, store_directory
+from .conftest import Died, FaultyIoCtx, object_names, open_pool, store_directory
 
 SIZE_MAX = 80_000
 KINDS = ("write", "read", "discard", "zero", "thick", "same", "compare", "resize", "reopen", "together")
@@ -170,6 +170,85 @@ def test_against_a_bytearray() -> None:
         @given(LAYOUTS, st.integers(0, SIZE_MAX), STEPS)
         def run(layout: dict[str, Any], size: int, steps: list[Step]) -> None:
             runner.run(play(ioctx, layout, size, steps))
+
+        try:
+            run()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+CRASHING = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from(("write", "zero", "discard", "resize", "together", "together")),
+        st.integers(0, SIZE_MAX),
+        st.integers(1, 20_000),
+        st.integers(1, 255),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+async def crash(ioctx: IoCtx, size: int, steps: list[Step], at: int, mode: str) -> None:
+    """Die at OSD operation number `at`; whoever comes next must find all that was acknowledged, by a map or without."""
+    await rbd.create(ioctx, "a", size, order=12)
+    faulty: Any = FaultyIoCtx(ioctx, at, mode)
+    doubtful = Step("", 0, 0, 0)
+    model = None
+    try:
+        model = Model(ioctx, await Image.open(faulty, "a"))
+        for doubtful in steps:
+            await model.step(doubtful)
+    except Died:
+        pass
+    except Error:
+        assert mode == "unknown"
+    acknowledged = bytes(model.data) if model is not None else bytes(size)
+    await ioctx.aio_flush()  # what was sent before it died arrives
+    lock._live_cookies.clear()  # a new process begins
+    start, end = doubtful.offset, doubtful.offset + doubtful.length
+    for read_only in (True, False):
+        async with await Image.open(ioctx, "a", read_only=read_only) as image:
+            shortest = min(image.size, len(acknowledged))
+            if doubtful.kind == "resize":
+                shortest = min(shortest, (doubtful.offset + doubtful.length) % SIZE_MAX)
+                start = end = 0
+            if not read_only:
+                await image.ensure_lock()
+            content = await image.read(0, shortest) if shortest else b""
+            expected = acknowledged[:shortest]
+            assert content[:start] == expected[:start]
+            assert content[end:] == expected[end:]
+            holes, position = set(), 0
+            for length, data in await image.block_status(0, image.size) if image.size else ():
+                if not data:
+                    holes |= set(range(position // 4096, (position + length) // 4096))
+                position += length
+            prefix = image.object_prefix + "."
+            names = await object_names(ioctx)
+            assert not holes & {int(name.removeprefix(prefix), 16) for name in names if name.startswith(prefix)}
+
+
+def test_a_crash_never_leaves_data_that_the_map_denies() -> None:
+    """The worst that an object map can do: what it calls absent reads as zeros."""
+    with store_directory() as directory, asyncio.Runner() as runner:
+        opened = open_pool(directory)
+        ioctx = runner.run(opened.__aenter__())
+
+        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(
+            st.integers(0, SIZE_MAX), CRASHING, st.integers(15, 90), st.sampled_from(("die", "die after", "unknown"))
+        )
+        def run(size: int, steps: list[Step], at: int, mode: str) -> None:
+            async def once() -> None:
+                try:
+                    await crash(ioctx, size, steps, at, mode)
+                finally:
+                    lock._live_cookies.clear()
+                    await rbd.remove(ioctx, "a")
+
+            runner.run(once())
 
         try:
             run()

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cove.rbd.nbd.constants import REQUEST_SIZE_BYTES_MAX, Command, ErrorCode, Option, Reply
+from cove.rbd.nbd.payload import LARGE_PAYLOAD_BYTES, RECEIVE_AT_ONCE_BYTES
 from cove.rbd.nbd.protocol import (
     RECEIVE_BYTES,
     Event,
@@ -422,3 +423,25 @@ def test_damaged_session(position: int, byte: int) -> None:
 def test_option_names() -> None:
     assert [int(option) for option in Option] == list(range(1, 12))
     assert {int(r) for r in Reply if r > 1 << 31} == set(range(0x80000001, 0x8000000A))
+
+
+@pytest.mark.parametrize("length", [4096, LARGE_PAYLOAD_BYTES, 32 << 20])
+def test_payloads_are_received_in_pieces_that_leave_others_their_turn(length: int) -> None:
+    peer = Peer(size=64 << 20)
+    peer.begin()
+    connection = peer.connection
+    peer.feed(request(Command.WRITE, 1, 0, length))
+    pattern = bytes(range(256)) * 1024
+    filled, event = 0, None
+    while connection.state is State.PAYLOAD:
+        buffer = connection.get_buffer()
+        assert 0 < len(buffer) <= RECEIVE_AT_ONCE_BYTES
+        buffer[:] = pattern[: len(buffer)]
+        connection.buffer_updated(len(buffer))
+        filled += len(buffer)
+        event = connection.next_event()
+    assert filled == length
+    assert isinstance(event, Request)
+    assert event.payload is not None
+    assert len(event.payload) == length
+    assert event.payload[:4096] == pattern[:4096]

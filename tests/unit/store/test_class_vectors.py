@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from cove.store.classes import find_method
-from cove.wire import cls_rbd
+from cove.wire import cls_lock, cls_rbd
 from cove.wire.encoding import Decoder
 from cove.wire.object_map import ObjectMap
-from tests.unit.store.harness import omap_get_vals, running_store, writefull
+from cove.wire.osd_ops import OSDOp, call_op
+from tests.unit.store.harness import create, omap_get_vals, running_store, writefull
 from tests.unit.store.harness import read as read_op
 
 VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "rbd"
@@ -116,3 +117,30 @@ async def test_a_created_header_has_the_keys_of_a_real_one(tmp_path):
     assert {k: v for k, v in ours.items() if k not in times | {"snap_seq"}} == {
         k: v for k, v in real.items() if k not in times | {"snap_seq"}
     }
+
+
+async def test_calls_of_one_vector_do_not_see_each_others_changes(tmp_path):
+    """What a real OSD has answered to compound operations on an absent object."""
+
+    def called(method, value):
+        return call_op(method.cls, method.name, method.input.pack(value))
+
+    lock = cls_lock.LockRequest("a", cls_lock.LockType.EXCLUSIVE, "c", "")
+    held = cls_lock.AssertRequest("a", cls_lock.LockType.EXCLUSIVE, "c", "")
+    vectors: list[list[OSDOp]] = [
+        [called(cls_rbd.DIR_ADD_IMAGE, cls_rbd.DirectoryImage("a", image_id)) for image_id in ("i1", "i2")],
+        [called(cls_lock.LOCK, lock), called(cls_lock.ASSERT_LOCKED, held)],
+        [
+            called(cls_rbd.OBJECT_MAP_RESIZE, cls_rbd.ObjectMapResize(10, 1)),
+            called(cls_rbd.OBJECT_MAP_UPDATE, cls_rbd.ObjectMapUpdate(0, 5, 0, None)),
+        ],
+        [create(exclusive=True), called(cls_rbd.SET_ID, "ID")],
+    ]
+    wanted = [item["rc"] for item in json.loads((VECTORS / "compound.json").read_text())]
+    async with running_store(tmp_path / "store") as (_, client):
+        got = [(await client.run(f"o{at}", *ops)).result for at, ops in enumerate(vectors)]
+        assert got == wanted
+        keys = Decoder((await client.run("o0", omap_get_vals())).ops[0].outdata)
+        assert sorted(keys.map(keys.blob, keys.blob)) == [b"id_i1", b"id_i2", b"name_a"]
+        assert [(await client.run(f"o{at}", read_op())).result for at in (1, 2)] == [-2, -2]
+        assert (await client.run("o3", read_op())).ops[0].outdata == b"\2\0\0\0ID"

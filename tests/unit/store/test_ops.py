@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 
 import pytest
 
 from cove.wire.encoding import Decoder
 from cove.wire.osd_ops import Checksum, Extent, OpCode, OSDOp, Watch, call_op, xattr_op
-from cove.wire.types import SnapContext
+from cove.wire.types import PgId, SnapContext
 from tests.unit.store.harness import (
     alloc_hint,
     append,
@@ -112,6 +113,8 @@ ON_AN_OBJECT = [
     ([write(b"x", 128 << 20)], -errno.EFBIG, None),
     ([write(b"xx", (128 << 20) - 1)], -errno.EFBIG, None),
     ([truncate((128 << 20) + 1)], -errno.EFBIG, None),
+    ([truncate(128 << 20)], -errno.EFBIG, None),
+    ([truncate((128 << 20) - 1)], 0, None),
     ([zero(128 << 20, 1)], -errno.EFBIG, None),
     ([writesame(0, 0, b"")], 0, None),
     ([writesame(0, 4, b"", 0)], -errno.EINVAL, None),
@@ -135,6 +138,8 @@ ON_AN_OBJECT = [
     ([OSDOp(OpCode.CHECKSUM, Checksum(0, 0, 0, 7), bytes(4))], -errno.EINVAL, None),
     ([OSDOp(OpCode.CHECKSUM, Checksum(0, 9, 4, 2), bytes(4))], -errno.EINVAL, None),
     ([OSDOp(OpCode.CHECKSUM, Checksum(50, 4, 0, 2), bytes(4))], 0, None),
+    ([OSDOp(OpCode.CHECKSUM, Checksum(5, 0, 4, 2), bytes(4))], -errno.EINVAL, None),
+    ([OSDOp(OpCode.CHECKSUM, Checksum(5, 0, 0, 2), bytes(4))], 0, None),
     # a failing operation ends the vector, unless it may fail
     ([write(b"X"), getxattr("none"), write(b"Y")], -errno.ENODATA, [0, -errno.ENODATA, 0]),
     ([write(b"X"), getxattr("none", flags=FAILOK), write(b"Y", 1)], 0, [0, -errno.ENODATA, 0]),
@@ -184,6 +189,7 @@ ON_NOTHING = [
     ([create(), omap_cmp({b"k": (b"", EQ)})], -errno.ENOENT, False),
     ([create(), cmpxattr("a", b"")], -errno.ENOENT, False),
     ([truncate(10)], 0, False),
+    ([truncate(1 << 30)], 0, False),
     ([zero(0, 10)], 0, False),
     ([writesame(0, 0, b"")], 0, False),
     ([create(exclusive=True)], 0, True),
@@ -239,6 +245,32 @@ async def test_zero_truncate_and_growth(client):
     assert await data() == b"01" + bytes(7)
     await client.run("o", writesame(1, 6, b"ab"))
     assert await data() == b"0ababab" + bytes(2)
+
+
+async def test_size_changes_within_one_vector(client):
+    async def data(*ops):
+        await client.run("v", writefull(bytes(range(10)) * 5000))
+        assert (await client.run("v", *ops)).result == 0
+        return (await client.run("v", read())).ops[0].outdata
+
+    old = bytes(range(10)) * 5000
+    assert await data(write(b"x" * 9, 70_000), truncate(20), append(b"yz")) == old[:20] + b"yz"
+    assert await data(truncate(20_001), truncate(60_000), write(b"e", 60_000)) == old[:20_001] + bytes(39_999) + b"e"
+    assert await data(truncate(5), zero(2, 100), append(b"a"), zero(50, 9)) == old[:2] + b"a"
+    assert await data(delete(), create(), write(b"new", 4)) == bytes(4) + b"new"
+    assert await data(delete(), append(b"1"), delete(), append(b"2")) == b"2"
+    assert await data(write(b"w" * 16384, 16384), zero(16384, 16384), write(b"k", 20_000)) == (
+        old[:16384] + bytes(20_000 - 16384) + b"k" + bytes(32768 - 20_001) + old[32768:]
+    )
+    assert await data(writefull(b"abc"), write(b"d", 5), truncate(4), writefull(b""), append(b"q")) == b"q"
+
+
+async def test_a_request_to_another_group_than_its_objects_is_dropped(client):
+    message = client.op("o", [writefull(b"x")])
+    message.pg = PgId(message.pg.pool, message.pg.seed ^ 1)
+    answer = client.submit(message)
+    assert (await asyncio.wait_for(client.unasked.get(), 5)).newest == 1
+    assert not answer.done()
 
 
 async def test_big_objects_are_sparse_and_come_back(client):

@@ -18,6 +18,8 @@ from tests.unit.store.harness import (
     TIMEOUT_S,
     Client,
     append,
+    cmpext,
+    cmpxattr,
     create,
     delete,
     getxattr,
@@ -30,6 +32,8 @@ from tests.unit.store.harness import (
     write,
     writefull,
 )
+
+EQUAL = 1
 
 
 class Gate:
@@ -161,8 +165,8 @@ async def test_a_full_map_gives_enospc(tmp_path):
         for n in range(8):
             codes.add((await client.run(f"o{n}", writefull(bytes(512 << 10)))).result)
         assert codes == {0, -errno.ENOSPC}
-        assert (await client.run("small", writefull(b"still fits"))).result == 0
         assert (await client.run("o0", delete())).result == 0
+        assert (await client.run("small", writefull(b"fits again"))).result == 0
 
 
 async def test_after_an_io_error_writes_are_refused_and_reads_work(tmp_path, monkeypatch):
@@ -242,6 +246,117 @@ async def test_a_repeated_request_gets_the_first_answer(tmp_path, monkeypatch):
         assert store.stats.duplicates == 1
         assert (await client.run("p", read(), tid=950)).ops[0].outdata == b"y"
         await client.messenger.shutdown()
+
+
+async def test_a_repeated_request_whose_first_run_is_durable_does_not_fail_with_a_later_one(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (_, client):
+        await client.submit(client.op("o", [append(b"x")], tid=900))
+        gate = Gate(monkeypatch)
+        gate.errors = [lmdb.MapFullError("full")]
+        lost = client.submit(client.op("o", [append(b"y")], tid=901))
+        await gate.reached()
+        again = client.submit(client.op("o", [append(b"x")], tid=900))
+        lost_again = client.submit(client.op("o", [append(b"y")], tid=902))
+        await settle()
+        gate.open.set()
+        assert (await asyncio.wait_for(lost, TIMEOUT_S)).result == -errno.ENOSPC
+        assert (await asyncio.wait_for(again, TIMEOUT_S)).result == 0
+        assert (await asyncio.wait_for(lost_again, TIMEOUT_S)).result == 0
+        assert (await client.run("o", read(), tid=950)).ops[0].outdata == b"xy"
+
+
+async def test_a_repeated_request_gets_the_results_of_its_operations(tmp_path):
+    returnvec = 0x4400024
+    sent = {
+        900: ([create(), cmpext(0, b"\0\1")], 0x400024),
+        901: ([stat(), cmpext(0, b"abcd"), create()], 0x400024),
+        902: ([setxattr("a", b"1"), cmpxattr("b", b"", op=EQUAL)], returnvec),
+        903: ([setxattr("a", b"1"), getxattr("b")], returnvec),
+    }
+    first = {}
+    async with running_store(tmp_path / "s") as (store, client):
+        number = client.messenger.name.number
+        await client.run("o", writefull(b"abcx"), setxattr("b", b""))
+        for tid, (ops, flags) in sent.items():
+            reply = await client.submit(client.op("o", ops, tid=tid, flags=flags))
+            first[tid] = (reply.result, [(op.rval, op.outdata) for op in reply.ops])
+        assert first[900][0] == -4095
+        assert first[901][1][1][0] == -4095 - 3
+        assert first[902] == (1, [(0, b""), (1, b"")])
+        await client.run("o", writefull(b"another commit"))
+    async with running_store(tmp_path / "s") as (store, _):
+        client = Client(store._messengers[0].network, number)
+        for tid, (ops, flags) in sent.items():
+            reply = await client.submit(client.op("o", ops, tid=tid, flags=flags))
+            assert (reply.result, [(op.rval, op.outdata) for op in reply.ops]) == first[tid]
+        assert store.stats.duplicates == 4
+        await client.messenger.shutdown()
+
+
+async def test_answers_of_failing_requests_do_not_pile_up(tmp_path, monkeypatch):
+    from cove.store import dups, layer
+
+    monkeypatch.setattr(dups, "REQUESTS_MAX", 500)
+    monkeypatch.setattr(layer, "RECORDED_MAX", 100)
+    async with running_store(tmp_path / "s") as (store, client):
+        for _ in range(10):
+            await asyncio.gather(*(client.run("none", delete()) for _ in range(300)))
+        kept = store._osd._dups
+        assert len(kept._answers) <= 1500
+        assert sum(count for _, count in kept._batches) <= 1500
+        assert 0 < store.stats.commits <= 40
+
+
+async def test_a_mistake_in_one_answer_does_not_hold_up_the_others(tmp_path, monkeypatch):
+    from cove.store.osd import Osd
+
+    async with running_store(tmp_path / "s") as (_, client):
+        reply = Osd._reply
+
+        def broken(osd, job, *arguments, **named):
+            if job.message.oid == "broken":
+                raise RuntimeError("no room on the connection")
+            reply(osd, job, *arguments, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Osd, "_reply", broken)
+            client.submit(client.op("broken", [writefull(b"x")]))
+            assert (await client.run("whole", writefull(b"y"))).result == 0
+        assert (await client.run("later", writefull(b"z"))).result == 0
+
+
+async def test_a_long_backlog_leaves_the_loop_to_others(tmp_path, monkeypatch):
+    from cove.store import osd
+
+    monkeypatch.setattr(osd, "STARTS_PER_TURN", 5)
+    async with running_store(tmp_path / "s") as (store, client):
+        await client.run("o", writefull(b"x"))
+        gate = Gate(monkeypatch)
+        monkeypatch.setattr(pipeline, "LAYER_OPERATIONS_MAX", 1)
+        writes = [client.submit(client.op("p", [append(b"1")])) for _ in range(2)]
+        await gate.reached()
+        reads = [client.submit(client.op("o", [read()])) for _ in range(500)]
+        await settle()
+        assert len(store._osd._backlog) == 500
+        steps = []
+        starting = store._osd._start
+
+        def start(job):
+            steps.append("read")
+            starting(job)
+
+        monkeypatch.setattr(store._osd, "_start", start)
+
+        async def others():
+            while not all(answer.done() for answer in reads):
+                steps.append("other")
+                await asyncio.sleep(0)
+
+        gate.open.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.gather(*writes, *reads, others())
+        longest = max(len(run) for run in " ".join(steps).replace("read ", "r").split("other"))
+        assert longest <= 8
 
 
 async def test_the_oldest_answers_are_forgotten(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ async def test_far_more_large_reads_than_lmdb_has_readers(tmp_path):
 async def test_requests_behind_a_crowd_of_large_reads_keep_their_order(tmp_path):
     async with running_store(tmp_path / "s") as (_store, client):
         await client.run("a", writefull(b"1" * LARGE))
-        crowd = [client.submit(client.op("a", [read(0, LARGE)])) for _ in range(osd.READS_IN_THREADS_MAX * 2)]
+        crowd = [client.submit(client.op("a", [read(0, LARGE)])) for _ in range(osd.READS_IN_THREAD_MAX * 2)]
         change = client.submit(client.op("a", [writefull(b"2" * LARGE)]))
         after = client.submit(client.op("a", [read(0, LARGE)]))
         async with asyncio.timeout(20):

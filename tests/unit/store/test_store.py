@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import struct
 import subprocess
 import sys
+import threading
+import time
 
 import lmdb
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from cove.messenger import LoopbackNetwork
 from cove.store import Store, StoreError
 from cove.store import context as store_context
+from cove.store.engine import Engine
 from cove.wire import cls_lock
 from cove.wire.cls_lock import LockFlag, LockType
 from cove.wire.messages import (
@@ -131,6 +135,79 @@ async def test_many_pools_at_once_get_numbers_of_their_own(tmp_path):
         assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", *names]
     async with running_store(tmp_path / "s") as (store, _):
         assert len(store.osdmap.pools) == 12
+
+
+class HeldCommits:
+    """The first commit waits for `go`, and then fails or succeeds."""
+
+    def __init__(self, monkeypatch, error=None):
+        self.arrived, self.go = threading.Event(), threading.Event()
+        commit = Engine.commit
+
+        def held(engine, layer, next_number):
+            if not self.go.is_set():
+                self.arrived.set()
+                assert self.go.wait(TIMEOUT_S)
+                if error is not None:
+                    raise error
+            commit(engine, layer, next_number)
+
+        monkeypatch.setattr(Engine, "commit", held)
+
+
+async def test_a_pool_that_is_there_already_is_no_answer_before_it_is_durable(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        held = HeldCommits(monkeypatch)
+        ask = MPoolOp(fsid=store.fsid, pool=0, op=PoolOpCode.CREATE, name="new")
+        answers = [asyncio.ensure_future(client.ask_mon(copy.copy(ask))) for _ in range(2)]
+        await asyncio.to_thread(held.arrived.wait, TIMEOUT_S)
+        answers.append(asyncio.ensure_future(client.ask_mon(copy.copy(ask))))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not any(answer.done() for answer in answers)
+        held.go.set()
+        assert [(reply.reply_code, reply.epoch) for reply in await asyncio.gather(*answers)] == [(0, 2)] * 3
+
+
+async def test_pools_of_a_lost_commit_are_made_again_one_by_one(tmp_path, monkeypatch):
+    async with running_store(tmp_path / "s") as (store, client):
+        held = HeldCommits(monkeypatch, lmdb.MapFullError("full"))
+        lost = client.submit(client.op("o", [writefull(b"x")]))
+        await asyncio.to_thread(held.arrived.wait, TIMEOUT_S)
+        names = ["a", "b", "c", "a"]
+        asked = [client.ask_mon(MPoolOp(fsid=store.fsid, pool=0, op=PoolOpCode.CREATE, name=name)) for name in names]
+        answers = asyncio.gather(*asked)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        held.go.set()
+        assert (await lost).result == -errno.ENOSPC
+        assert {reply.reply_code for reply in await answers} == {0}
+        assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", "a", "b", "c"]
+    async with running_store(tmp_path / "s") as (store, _):
+        assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", "a", "b", "c"]
+
+
+async def test_removing_a_pool_waits_where_it_can_not_be_committed(tmp_path, monkeypatch):
+    from cove.store import monitor
+
+    monkeypatch.setattr(monitor, "PURGE_RETRY_S", 0.05)
+    async with running_store(tmp_path / "s") as (store, client):
+        await _fill(client, 5)
+        commit = Engine.commit
+        tries: list[float] = []
+
+        def failing(engine, layer, next_number):
+            if layer.purged and len(tries) < 3:
+                tries.append(time.monotonic())
+                raise lmdb.MapFullError("full")
+            commit(engine, layer, next_number)
+
+        monkeypatch.setattr(Engine, "commit", failing)
+        await client.ask_mon(MPoolOp(fsid=store.fsid, pool=1, op=PoolOpCode.DELETE, name="rbd"))
+        await _until(lambda: store._monitor._durable.deleted == ())
+        assert len(tries) == 3
+        assert tries[2] - tries[0] >= 0.09
+        assert _entries(store)["objects"] == 0
 
 
 async def _fill(client, count):

@@ -49,9 +49,11 @@ from .constants import (
     StatusFlag,
 )
 from .handshake import InfoQuery, OptionError, decode_name, expect_empty, parse_contexts, parse_info
+from .payload import RECEIVE_AT_ONCE_BYTES, payload_memory
 from .replies import Buffer, Segment
 
 RECEIVE_BYTES = 64 << 10
+_NO_PAYLOAD = memoryview(b"")
 _FLAGS = struct.Struct(">I")
 _OPTION = struct.Struct(">QII")
 _REQUEST = struct.Struct(">IHHQQI")
@@ -97,7 +99,7 @@ class Request:
     cookie: int
     offset: int
     length: int
-    payload: bytearray | None = None
+    payload: memoryview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class ServerConnection:
         self._context_export: str | None = None
         self._wanted: ExportWanted | None = None
         self._info: ExportInfo | None = None
-        self._payload = bytearray()
+        self._payload = _NO_PAYLOAD
         self._filled = 0
         self._request: Request | None = None
         self._refusal: tuple[int, ErrorCode, str] = (0, ErrorCode.OK, "")
@@ -163,7 +165,7 @@ class ServerConnection:
     def get_buffer(self) -> memoryview:
         """Where the next bytes go: a payload's own memory where possible. Empty while an answer is awaited."""
         if self.state is State.PAYLOAD and self._start == self._end:
-            return memoryview(self._payload)[self._filled :]
+            return self._payload[self._filled : self._filled + RECEIVE_AT_ONCE_BYTES]
         if self._start:
             held = self._end - self._start
             self._view[:held] = bytes(self._view[self._start : self._end])
@@ -407,7 +409,7 @@ class ServerConnection:
     ) -> bool:
         self._length = length
         if refusal is None:
-            self._payload, self._filled = bytearray(length), 0
+            self._payload, self._filled = payload_memory(length), 0
             self._request = Request(Command.WRITE, CommandFlag(flags), cookie, offset, length, self._payload)
             self.state = State.PAYLOAD
         elif length > PAYLOAD_SKIP_BYTES_MAX:
@@ -427,7 +429,7 @@ class ServerConnection:
         if self._filled < self._length:
             return False
         request, self._request = self._request, None
-        self._payload = bytearray()
+        self._payload = _NO_PAYLOAD
         self.state = State.REQUEST
         assert request is not None
         return request

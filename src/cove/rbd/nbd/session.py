@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REQUESTS_IN_FLIGHT_MAX = 128
-BYTES_IN_FLIGHT_MAX = 64 << 20
+BYTES_IN_FLIGHT_MAX = 16 << 20
 WRITE_BUFFER_BYTES = 1 << 20
 JOIN_BYTES_MAX = 64 << 10
 """Replies up to this length are joined into one send; longer ones are passed to the transport as they are."""
