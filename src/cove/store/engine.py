@@ -203,11 +203,10 @@ class Engine:
         """
         # Each call into LMDB gives up the interpreter lock and may have to wait for it: few calls, much in each.
         with self.env.begin(write=True) as txn:
-            for index, number in enumerate(layer.purged):
+            for number in layer.purged:
                 for table in (self.data, self.attrs, self.omap):
                     _delete_prefix(txn.cursor(table), number_prefix(number))
-                if index % 4 == 3:
-                    self.mapping.trim()  # deleting looks at every chunk
+                self.mapping.trim()  # deleting looks at every chunk
             _store(txn, self.data, layer.data)
             _store(txn, self.attrs, layer.attrs)
             for number, changes in layer.omap.items():

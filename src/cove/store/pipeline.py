@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 LAYER_OPERATIONS_MAX = 1024
 LAYER_BYTES_MAX = 4 << 20
+"""A commit of more than one large write is no quicker (measured: 32 MiB were a third slower), and needs more memory."""
 BURST_OPERATIONS = 128
 """So many vectors of one turn of the loop are enough for a commit to begin. (Measured: to begin with fewer costs more
 in fsyncs than it gains in overlap.)"""
