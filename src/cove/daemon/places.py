@@ -6,6 +6,7 @@ but what was made here, and nothing is deleted but what Cove is known to make.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -58,5 +59,6 @@ def remove_ours(path: Path, names: frozenset[str]) -> list[str]:
         else:
             target.unlink(missing_ok=True)
     if not left:
-        path.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # the server and `cove down` both clear the run directory
+            path.rmdir()
     return left

@@ -80,3 +80,12 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         first.listen()
         with pytest.raises(CoveError, match="COVE_API_PORT"):
             bind("127.0.0.1", first.getsockname()[1])
+
+
+def test_two_may_clear_a_directory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    listed = os.listdir(directory)
+    directory.rmdir()  # the other one was quicker, between our look and our last step
+    monkeypatch.setattr(os, "listdir", lambda _path: listed)
+    assert remove_ours(directory, RUN_NAMES) == []
