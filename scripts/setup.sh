@@ -68,6 +68,10 @@ ensure_packages() {
     step "installing Debian packages: $missing" install_packages $missing
 }
 
+install_cove() {
+    .venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e "$1"
+}
+
 make_venv() {
     rm -rf .venv
     # Debian's own Python first: it is the one whose venv package was installed above
@@ -75,17 +79,21 @@ make_venv() {
     for python in /usr/bin/python3 python3; do
         "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
     done
-    "$python" -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e "$1"
+    "$python" -m venv .venv && install_cove "$1"
 }
 
-# ensure_venv SPEC: .venv with Cove in it; SPEC is `.` or `.[dev]`. Made anew when the requirements changed.
+# ensure_venv SPEC: .venv with Cove in it; SPEC is `.` or `.[dev]`. Made anew when the requirements changed; only added to
+# when the test tools are missing, since a running server may be using it.
 ensure_venv() {
-    local spec=$1 stamp
+    local spec=$1 stamp found
     stamp=$(cat pyproject.toml requirements.lock | sha256sum | cut -d' ' -f1)
-    if [ "$(cat .venv/.cove-stamp 2>/dev/null)" = "$stamp dev" ] ||
-        { [ "$spec" = . ] && [ "$(cat .venv/.cove-stamp 2>/dev/null)" = "$stamp" ]; }; then
+    found=$(cat .venv/.cove-stamp 2>/dev/null || true)
+    if [ "$found" = "$stamp dev" ] || [ "$found $spec" = "$stamp ." ]; then
         return 0
+    elif [ "$found" = "$stamp" ]; then
+        step "adding the test tools to .venv" install_cove "$spec"
+    else
+        step "making the virtual environment .venv" make_venv "$spec"
     fi
-    step "making the virtual environment .venv" make_venv "$spec"
     if [ "$spec" = . ]; then echo "$stamp"; else echo "$stamp dev"; fi >.venv/.cove-stamp
 }
