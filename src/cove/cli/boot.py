@@ -11,9 +11,9 @@ from ..errors import CoveError
 from .client import Client
 from .output import console, errors, human_bytes, say
 from .timelines import SEPARATOR, duration, first, since, steps_of
+from .waiting import wait_for
 
 BOOT_TIMEOUT_S = 2400.0  # of which the copy of a large image may take most
-POLL_S = 0.1
 PORT_STEPS = ("committed", "cast", "host_entry", "ready")
 DISK_STATES = {"written": "written and read back", "kept": "read back, as written at its first boot"}
 DHCP_STEPS = ("DHCPDISCOVER", "DHCPOFFER", "DHCPREQUEST", "DHCPACK")
@@ -135,10 +135,10 @@ def follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
 
 
 def _follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
-    deadline = time.monotonic() + BOOT_TIMEOUT_S
     with console.status("asking for the VM") as status:
         progress = Progress(client, server_id, name, status)
-        while True:
+
+        def active() -> dict[str, Any] | None:
             progress.update()
             server: dict[str, Any] = client.get(f"/v2.1/servers/{server_id}")["server"]
             # one that was shut off before is so again when its start has failed
@@ -147,12 +147,12 @@ def _follow(client: Client, server_id: str, name: str) -> dict[str, Any]:
             ):
                 fault = server.get("fault", {}).get("message", "no reason given")
                 raise CoveError(f"{name} could not boot: {fault}")
-            if server["status"] == "ACTIVE":
-                progress.update()
-                return server
-            if time.monotonic() > deadline:
-                raise CoveError(f"{name} is not up after {BOOT_TIMEOUT_S:.0f} s: `cove server show {name}`")
-            time.sleep(POLL_S)
+            return server if server["status"] == "ACTIVE" else None
+
+        problem = f"{name} is not up after {BOOT_TIMEOUT_S:.0f} s: `cove server show {name}`"
+        server = wait_for(active, BOOT_TIMEOUT_S, problem)
+        progress.update()
+        return server
 
 
 def print_server_line(client: Client, server: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import CoveError
 from .boot import boot_server, follow, print_server_line, start_server
 from .client import Client
 from .guest import build
 from .output import console, say
 from .timelines import SEPARATOR
+from .waiting import wait_for
 
 NETWORK, SUBNET, SERVER = "demo-net", "demo-subnet", "vm1"
 CIDR = "1.1.1.0/24"
@@ -41,14 +40,13 @@ def ensure(client: Client, collection: str, attributes: dict[str, Any]) -> dict[
 
 def wait_for_dhcp(client: Client, network_id: str) -> dict[str, Any]:
     """What serves the network's addresses, as soon as it does. Raises CoveError."""
-    deadline = time.monotonic() + DHCP_TIMEOUT_S
-    while True:
-        served: dict[str, Any] = client.get(f"/cove/v1/dhcp/{network_id}")["dhcp"]
-        if served.get("pid"):
-            return served
-        if time.monotonic() > deadline:
-            raise CoveError(f"no DHCP server for {NETWORK} after {DHCP_TIMEOUT_S:.0f} s: see `cove status`")
-        time.sleep(0.05)
+
+    def served() -> dict[str, Any] | None:
+        found: dict[str, Any] = client.get(f"/cove/v1/dhcp/{network_id}")["dhcp"]
+        return found if found.get("pid") else None
+
+    problem = f"no DHCP server for {NETWORK} after {DHCP_TIMEOUT_S:.0f} s: see `cove status`"
+    return wait_for(served, DHCP_TIMEOUT_S, problem)
 
 
 def network_line(subnet: dict[str, Any], served: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import typer
 from ..errors import CoveError
 from .client import Client, NotRunning, load_settings
 from .output import Format, FormatOption, console, errors, print_json, print_list, print_one, quiet_logs
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -147,11 +148,14 @@ def down(
             start_server(settings, COVE_API_PORT="0")  # it takes VMs and DHCP servers over, to end them
         pid = running_pid(settings)
     if pid is not None:
+        still = (
+            f"the server (pid {pid}) still runs after {DOWN_TIMEOUT_S:.0f} s: see its log in {settings.state_dir}/log"
+        )
         with console.status("stopping VMs, DHCP servers and the server"):
             _wait_for_endpoint(settings)
             with Client.open(settings) as client:
                 client.post("/cove/v1/shutdown", {})
-            _wait_until_gone(settings, DOWN_TIMEOUT_S)
+            wait_for(lambda: True if running_pid(settings) is None else None, DOWN_TIMEOUT_S, still)
     remove_ours(settings.run_dir, RUN_NAMES)
     words = "Cove is down" if ran else "Cove was not running"
     if not purge:
@@ -174,16 +178,6 @@ def _something_is_left(settings: Settings) -> bool:
     if (settings.run_dir / "cove.pid").exists() or (settings.run_dir / "instances").exists():
         return True
     return any((settings.state_dir / "dhcp").glob("*/pid"))
-
-
-def _wait_until_gone(settings: Settings, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while (pid := running_pid(settings)) is not None:
-        if time.monotonic() > deadline:
-            raise CoveError(
-                f"the server (pid {pid}) still runs after {timeout_s:.0f} s: see its log in {settings.state_dir}/log"
-            )
-        time.sleep(0.05)
 
 
 def status(format: FormatOption = Format.TABLE) -> None:

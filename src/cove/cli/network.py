@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from .client import Client
-from .output import Format, FormatOption, print_list, print_one
-from .resources import delete_resources, show_resource
+from .output import Format, FormatOption, print_one
+from .resources import delete_resources, list_resources, show_resource
 
 app = typer.Typer(help="Networks.", no_args_is_help=True)
 COLUMNS = ("name", "status", "admin_state_up", "id")
@@ -29,9 +29,7 @@ def create(
 @app.command("list")
 def list_(format: FormatOption = Format.TABLE) -> None:
     """List networks."""
-    with Client.open() as client:
-        rows = client.get("/v2.0/networks")["networks"]
-        print_list(rows, COLUMNS, format, empty="no networks: `cove network create NAME` makes one")
+    list_resources("networks", COLUMNS, format, empty="no networks: `cove network create NAME` makes one")
 
 
 @app.command()

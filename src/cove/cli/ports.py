@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from .client import Client
-from .output import Format, FormatOption, print_list, print_one
-from .resources import delete_resources, show_resource
+from .output import Format, FormatOption, print_one
+from .resources import delete_resources, list_resources, show_resource
 
 app = typer.Typer(help="Ports: a MAC address and IP addresses on a network.", no_args_is_help=True)
 COLUMNS = ("name", "mac_address", "addresses", "status", "device_owner", "id")
@@ -45,11 +45,14 @@ def list_(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List ports."""
-    with Client.open() as client:
-        network_id = client.find("networks", network)["id"] if network else None
-        rows = client.get("/v2.0/ports", network_id=network_id)["ports"]
-        rows = rows if format is Format.JSON else [with_addresses(row) for row in rows]
-        print_list(rows, COLUMNS, format, empty="no ports: `cove port create --network N` makes one")
+    list_resources(
+        "ports",
+        COLUMNS,
+        format,
+        network=network,
+        for_people=with_addresses,
+        empty="no ports: `cove port create --network N` makes one",
+    )
 
 
 @app.command()

@@ -1,11 +1,28 @@
-"""What `cove network`, `cove subnet` and `cove port` share: show and delete by name or id."""
+"""What `cove network`, `cove subnet` and `cove port` share: list, show and delete by name or id."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .client import Client
-from .output import Format, console, print_one
+from .output import Format, console, print_list, print_one
+
+
+def list_resources(
+    collection: str,
+    columns: Sequence[str],
+    format: Format,
+    *,
+    empty: str,
+    network: str | None = None,
+    for_people: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Print a Networking collection, or a network's part of it; `for_people` adds short columns to the table's rows."""
+    with Client.open() as client:
+        network_id = client.find("networks", network)["id"] if network else None
+        rows = client.get(f"/v2.0/{collection}", network_id=network_id)[collection]
+        print_list(rows if format is Format.JSON else [for_people(row) for row in rows], columns, format, empty=empty)
 
 
 def show_resource(collection: str, name_or_id: str, format: Format) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from .output import (
     print_one,
     quiet_logs,
 )
+from .waiting import wait_for
 
 app = typer.Typer(help="Virtual machines.", no_args_is_help=True)
 COLUMNS = ("name", "status", "addresses", "image", "disk", "memory", "id")
@@ -37,7 +38,6 @@ SERVERS = "/v2.1/servers"
 MIB = 1 << 20
 DELETE_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-POLL_S = 0.1
 CONTROL_CHARACTERS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|.)|[^\n\t -~\u00a0-\U0010ffff]")
 """What a guest must not send to the terminal of somebody who only looks at its log."""
 ServerArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]
@@ -129,16 +129,16 @@ def delete(servers: Annotated[list[str], typer.Argument(metavar="NAME")]) -> Non
             found = find_server(client, server)
             with console.status(f"deleting {found['name']}"):
                 client.delete(f"{SERVERS}/{found['id']}")
-                _wait_until_gone(client, found["id"])
+                wait_for(
+                    partial(_gone, client, found["id"]),
+                    DELETE_TIMEOUT_S,
+                    f"server {found['id']} is still there after {DELETE_TIMEOUT_S:.0f} s",
+                )
             console.print(f"deleted server {found['name']}", markup=False)
 
 
-def _wait_until_gone(client: Client, server_id: str) -> None:
-    deadline = time.monotonic() + DELETE_TIMEOUT_S
-    while any(server["id"] == server_id for server in client.get(SERVERS)["servers"]):
-        if time.monotonic() > deadline:
-            raise CoveError(f"server {server_id} is still there after {DELETE_TIMEOUT_S:.0f} s")
-        time.sleep(POLL_S)
+def _gone(client: Client, server_id: str) -> bool | None:
+    return None if any(server["id"] == server_id for server in client.get(SERVERS)["servers"]) else True
 
 
 @app.command()
@@ -154,14 +154,18 @@ def stop(server: ServerArgument) -> None:
     with Client.open() as client:
         found = find_server(client, server)
         client.post(f"{SERVERS}/{found['id']}/action", {"os-stop": None})
-        deadline = time.monotonic() + STOP_TIMEOUT_S
         with console.status(f"shutting {found['name']} down"):
-            while found["OS-EXT-STS:task_state"] is not None or found["status"] == "ACTIVE":
-                if time.monotonic() > deadline:
-                    raise CoveError(f"{found['name']} still runs after {STOP_TIMEOUT_S:.0f} s")
-                time.sleep(POLL_S)
-                found = client.get(f"{SERVERS}/{found['id']}")["server"]
+            wait_for(
+                partial(_shut_off, client, found["id"]),
+                STOP_TIMEOUT_S,
+                f"{found['name']} still runs after {STOP_TIMEOUT_S:.0f} s",
+            )
         console.print(f"{found['name']} is shut off", markup=False)
+
+
+def _shut_off(client: Client, server_id: str) -> bool | None:
+    server = client.get(f"{SERVERS}/{server_id}")["server"]
+    return None if server["OS-EXT-STS:task_state"] is not None or server["status"] == "ACTIVE" else True
 
 
 def attach_console(

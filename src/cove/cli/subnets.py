@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from .client import Client
-from .output import Format, FormatOption, print_list, print_one
-from .resources import delete_resources, show_resource
+from .output import Format, FormatOption, print_one
+from .resources import delete_resources, list_resources, show_resource
 
 app = typer.Typer(help="Subnets.", no_args_is_help=True)
 COLUMNS = ("name", "cidr", "gateway", "dhcp", "pools", "id")
@@ -67,16 +67,14 @@ def list_(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List subnets."""
-    with Client.open() as client:
-        network_id = client.find("networks", network)["id"] if network else None
-        rows = client.get("/v2.0/subnets", network_id=network_id)["subnets"]
-        rows = rows if format is Format.JSON else [with_pools(row) for row in rows]
-        print_list(
-            rows,
-            COLUMNS,
-            format,
-            empty="no subnets: `cove subnet create NAME --network N --cidr 10.0.0.0/24` makes one",
-        )
+    list_resources(
+        "subnets",
+        COLUMNS,
+        format,
+        network=network,
+        for_people=with_pools,
+        empty="no subnets: `cove subnet create NAME --network N --cidr 10.0.0.0/24` makes one",
+    )
 
 
 @app.command()
