@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 
 from ..wire.messages import Message
-from ..wire.types import EntityName
+from ..wire.types import EntityName, EntityType
 from .messenger import Connection, Messenger
 
 QUEUE_MESSAGES_MAX = 65536
@@ -27,6 +27,7 @@ class LoopbackConnection(Connection):
     def __init__(self, messenger: LoopbackMessenger, peer_name: EntityName, peer_address: str) -> None:
         self.messenger = messenger
         self.peer_name = peer_name
+        self.peer_type = peer_name.type
         self.peer_address = peer_address
         self._peer: LoopbackConnection | None = None
         self._inbox: deque[Message] = deque()
@@ -112,12 +113,12 @@ class LoopbackMessenger(Messenger):
         self.network.listeners[address] = self
         self._addresses.append(address)
 
-    def connect_to(self, address: str) -> Connection:
+    def connect_to(self, address: str, peer_type: EntityType) -> Connection:
         """Open a connection pair to the listener at `address`."""
         loop = asyncio.get_running_loop()
         peer = self.network.listeners.get(address)
         if peer is None:
-            refused = LoopbackConnection(self, EntityName(self.name.type, -1), address)
+            refused = LoopbackConnection(self, EntityName(peer_type, -1), address)
             refused._connected = False
             loop.call_soon(self.dispatch_queue.refused, refused)
             return refused

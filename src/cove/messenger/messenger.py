@@ -1,24 +1,32 @@
 """What every transport offers: a `Messenger` that opens connections, and `Connection`s that carry messages.
 
-The loopback in `loopback.py` is the first transport; TCP speaks the same interface, so that the Objecter, the
-monitor client and the embedded store never know which one they use.
+The loopback in `loopback.py` is one transport, TCP in `tcp.py` the other; the Objecter, the monitor client and the
+embedded store never know which one they use.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
 
+from ..wire.auth import ClientAuth
+from ..wire.features import SUPPORTED
 from ..wire.messages import Message
-from ..wire.types import EntityName
+from ..wire.types import EntityName, EntityType
 from .dispatch import Dispatcher, DispatchQueue
 
 
 class Connection(ABC):
     """One side of a session with a peer. Messages arrive whole and in order, or the connection is reset."""
 
+    peer_type: EntityType
     peer_name: EntityName
-    """Who the peer is, as far as its authentication says."""
+    """Who the peer is, as far as its authentication says; number -1 until it has identified itself."""
     peer_address: str
+    """As it was dialled, e.g. `v2:127.0.0.1:6800/4242`."""
+    features: int = SUPPORTED
+    """What both sides can do; encodings are chosen by it. Valid once the connection is up."""
 
     @property
     @abstractmethod
@@ -34,11 +42,19 @@ class Connection(ABC):
         """Close at once. What is queued is dropped; our own dispatchers are not told."""
 
 
+class AuthSource(Protocol):
+    """Who provides the connecting side of the authentication, for each attempt anew."""
+
+    def client_auths(self, connection: Connection) -> Sequence[ClientAuth]:
+        """Methods to try with that connection's peer, the best first. Empty: we can't authenticate there (yet)."""
+
+
 class Messenger(ABC):
     """The endpoint of one entity: it owns connections, and hands what they bring to its dispatchers."""
 
     def __init__(self, name: EntityName) -> None:
         self.name = name
+        """A client's number is -1 until a monitor has given it its global id."""
         self.dispatch_queue = DispatchQueue()
 
     def add_dispatcher_head(self, dispatcher: Dispatcher) -> None:
@@ -50,10 +66,11 @@ class Messenger(ABC):
         self.dispatch_queue.add_tail(dispatcher)
 
     @abstractmethod
-    def connect_to(self, address: str) -> Connection:
+    def connect_to(self, address: str, peer_type: EntityType) -> Connection:
         """A connection to the peer at `address`, usable at once: what is sent before it is up is queued.
 
-        Whether the peer is there shows later, by `ms_handle_connect` or `ms_handle_refused`.
+        Whether the peer is there shows later, by `ms_handle_connect`, `ms_handle_refused` (nothing was delivered:
+        nobody listens, the address is not the peer's, or it refuses us) or `ms_handle_reset`.
         """
 
     @abstractmethod

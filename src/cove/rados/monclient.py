@@ -16,6 +16,7 @@ import structlog
 
 from ..messenger import Connection, Dispatcher, Messenger
 from ..wire.messages import Message, MMonGetVersion, MMonGetVersionReply, MMonSubscribe, SubscribeFlag, Subscription
+from ..wire.types import EntityType
 from .errors import Cancelled, NotConnected, TimedOut
 
 log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ class MonClient(Dispatcher):
         address = self.mon_addresses[self._next % len(self.mon_addresses)]
         self._next += 1
         self.is_open = False
-        self.connection = self.messenger.connect_to(address)
+        self.connection = self.messenger.connect_to(address, EntityType.MON)
 
     def _session_lost(self, connection: Connection) -> None:
         if connection is not self.connection or self._stopped:

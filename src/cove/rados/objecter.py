@@ -22,7 +22,7 @@ import structlog
 from ..messenger import Connection, Messenger
 from ..wire.messages import Message, MOSDMap, MOSDOp, MOSDOpReply, MPoolOpReply, MStatfsReply
 from ..wire.osd_ops import RequestFlag
-from ..wire.types import NOSNAP, ObjectLocator, SnapContext
+from ..wire.types import NOSNAP, EntityType, ObjectLocator, SnapContext
 from .completion import AioCompletion
 from .conf import RadosConf
 from .errors import NotConnected
@@ -271,7 +271,7 @@ class Objecter(MapHandling):
     def _open_session(self, session: OSDSession) -> None:
         """Connect, and send (again) what is in flight there, in the order of submission."""
         session.stop_timer()
-        connection = session.connection = self.messenger.connect_to(session.address)
+        connection = session.connection = self.messenger.connect_to(session.address, EntityType.OSD)
         self._by_connection[connection] = session
         for op in session.in_tid_order():
             if not op.paused:

@@ -28,6 +28,8 @@ class EntityType(IntEnum):
     OSD = 4
     CLIENT = 8
     MGR = 16
+    AUTH = 32
+    ANY = 255
 
 
 class EntityName(NamedTuple):

@@ -54,7 +54,7 @@ class Pair:
         self.server.bind("osd.3")
 
     def connect(self) -> LoopbackConnection:
-        connection = self.client.connect_to("osd.3")
+        connection = self.client.connect_to("osd.3", EntityType.OSD)
         assert isinstance(connection, LoopbackConnection)
         return connection
 
@@ -130,7 +130,7 @@ async def test_messages_sent_from_within_a_dispatch_keep_their_order() -> None:
 
 async def test_refused_where_nobody_listens() -> None:
     pair = Pair()
-    connection = pair.client.connect_to("osd.9")
+    connection = pair.client.connect_to("osd.9", EntityType.OSD)
     assert not connection.is_connected
     connection.send_message(Message(tid=1))
     await settle()

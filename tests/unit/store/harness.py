@@ -31,8 +31,8 @@ class Client(Dispatcher):
             number = secrets.randbits(62)  # its requests are no repetitions of somebody else's
         self.messenger = LoopbackMessenger(network, EntityName(EntityType.CLIENT, number))
         self.messenger.add_dispatcher_tail(self)
-        self.osd = self.messenger.connect_to("osd.0")
-        self.mon = self.messenger.connect_to("mon.0")
+        self.osd = self.messenger.connect_to("osd.0", EntityType.OSD)
+        self.mon = self.messenger.connect_to("mon.0", EntityType.MON)
         self.waiting: dict[int, asyncio.Future[Any]] = {}
         self.unasked: asyncio.Queue[Any] = asyncio.Queue()
         self.tids = itertools.count(1)
