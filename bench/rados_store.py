@@ -27,6 +27,7 @@ from cove.messenger import Connection, Dispatcher, LoopbackMessenger, LoopbackNe
 from cove.rados import AioCompletion, IoCtx, LoopbackTransport, Rados, RadosConf, ReadOp, WriteOp
 from cove.rados.operations import OpVector
 from cove.store import Store
+from cove.store.monitor import OSD_ADDRESS
 from cove.wire.messages import Message, MOSDOp, MOSDOpReply
 from cove.wire.types import EntityName, EntityType
 
@@ -217,7 +218,7 @@ async def run_client_alone(directory: Path, operations: int, seconds: float) -> 
     try:
         null = LoopbackMessenger(network, EntityName(EntityType.OSD, 0))
         null.add_dispatcher_tail(NullOsd())
-        network.listeners["osd.0"] = null
+        network.listeners[OSD_ADDRESS] = null
         async with Rados(LoopbackTransport(network), conf=RadosConf()) as cluster, cluster.open_ioctx("rbd") as ioctx:
             block = bytes(BLOCK)
 

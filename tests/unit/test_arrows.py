@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "dhcp": {"bus", "linux"},
     "compute": {"bus", "db", "linux", "rbd"},
     "api": {"network"},
-    "cli": {"api", "compute", "daemon", "network", "rbd"},
+    "cli": {"api", "compute", "daemon", "network", "rados", "rbd"},
     "daemon": {"api", "bus", "compute", "db", "dhcp", "linux", "messenger", "network", "rados", "rbd", "store"},
 }
 IO_MODULES = {"asyncio", "socket", "time", "threading", "ssl", "select", "selectors", "os", "random", "secrets"}

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..errors import CoveError
-from . import demo, guest, images, lifecycle, network, ports, rbd, servers, subnets
+from . import demo, guest, images, lifecycle, network, ports, rados, rbd, servers, subnets
 from .output import errors, printable_lines
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ app.add_typer(servers.app, name="server")
 servers.register(app)
 app.add_typer(images.app, name="image")
 app.add_typer(rbd.app, name="rbd")
+app.add_typer(rados.app, name="rados")
 app.add_typer(guest.app, name="guest")
 demo.register(app)
 

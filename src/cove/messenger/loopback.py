@@ -52,6 +52,11 @@ class LoopbackConnection(Connection):
             peer._scheduled = True
             self._loop.call_soon(peer._deliver)
 
+    def send_keepalive(self) -> None:
+        """A peer in the same process is alive as long as it has not closed."""
+        if self._connected:
+            self.last_keepalive_ack_s = self._loop.time()
+
     def _deliver(self) -> None:
         inbox, deliver = self._inbox, self.messenger.dispatch_queue.deliver
         for _ in range(DELIVERIES_PER_TURN):

@@ -27,6 +27,12 @@ class Connection(ABC):
     """As it was dialled, e.g. `v2:127.0.0.1:6800/4242`."""
     features: int = SUPPORTED
     """What both sides can do; encodings are chosen by it. Valid once the connection is up."""
+    global_id: int = 0
+    """The client's number, as the monitor at the other end gave it; 0 where the transport has none."""
+    refused_because: Exception | None = None
+    """Why it never came up: AuthError, PeerError or OSError; None: nobody listens there."""
+    last_keepalive_ack_s: float = 0.0
+    """When the peer last answered a keep-alive, by the clock of the event loop; 0: never."""
 
     @property
     @abstractmethod
@@ -36,6 +42,9 @@ class Connection(ABC):
     @abstractmethod
     def send_message(self, message: Message) -> None:
         """Queue a message for the peer. On a closed connection it is dropped, as the reset has already told."""
+
+    def send_keepalive(self) -> None:  # noqa: B027 - a transport without a network has nothing to ask
+        """Ask the peer for a sign of life; it shows in `last_keepalive_ack_s`."""
 
     @abstractmethod
     def mark_down(self) -> None:

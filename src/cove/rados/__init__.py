@@ -1,7 +1,8 @@
 """A client of RADOS: asyncio-native, cancellable, with time-outs."""
 
 from ..wire.listing import ListedObject
-from .client import ClusterStat, Rados
+from .client import Rados
+from .commands import CommandResult
 from .completion import AioCompletion
 from .conf import RadosConf
 from .errors import (
@@ -33,14 +34,17 @@ from .errors import (
 from .ioctx import ALL_NAMESPACES, IoCtx
 from .operations import ReadOp, WriteOp
 from .results import ObjectStat, OmapKeys, OmapValues, OpOut, OpResult, SparseRead
-from .transport import LoopbackTransport, Transport
+from .stats import ClusterStat, PoolStats
+from .transport import CephTransport, LoopbackTransport, Transport
 
 __all__ = [
     "ALL_NAMESPACES",
     "AioCompletion",
     "Blocklisted",
     "Cancelled",
+    "CephTransport",
     "ClusterStat",
+    "CommandResult",
     "CompareMismatch",
     "Error",
     "InOutError",
@@ -67,6 +71,7 @@ __all__ = [
     "Overflow",
     "Overloaded",
     "PermissionDenied",
+    "PoolStats",
     "Rados",
     "RadosConf",
     "ReadOnly",

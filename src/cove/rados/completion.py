@@ -50,6 +50,7 @@ class AioCompletion:
 
     __slots__ = (
         "_callbacks",
+        "_detail",
         "_future",
         "_oid",
         "_op",
@@ -77,6 +78,7 @@ class AioCompletion:
         self._version = 0
         self._ops: Sequence[OSDOp] = ()
         self._unknown = False
+        self._detail = ""
         self._vector = vector
         self._oid = oid
         self._op: Cancellable | None = None
@@ -111,7 +113,7 @@ class AioCompletion:
         name = self._vector.name if self._vector is not None else None
         if self._unknown:
             return outcome_unknown(result, operation=name, oid=self._oid)
-        return make_error(result, operation=name, oid=self._oid)
+        return make_error(result, operation=name, oid=self._oid, detail=self._detail)
 
     def result(self) -> OpResult:
         """The answer. Raises the operation's error; InvalidArgument while it is pending."""
@@ -200,6 +202,10 @@ class AioCompletion:
         """Tell `queue` when this write is done."""
         self._queue = queue
         self._write_seq = seq
+
+    def explain(self, detail: str) -> None:
+        """What the error is to say besides its number; before `complete`."""
+        self._detail = detail
 
     def complete(self, result: int, version: int = 0, ops: Sequence[OSDOp] = (), unknown: bool = False) -> None:
         """Set the outcome, wake waiters, run callbacks. Must happen once."""

@@ -143,6 +143,8 @@ class Delivery(Dispatcher):
         if op.wheel_slot >= 0:
             self.wheel.discard(op)
         self.stats.completed += 1
+        if op.trace is not None:
+            op.trace.delivered(op)
         if op.vector.handlers is not None:
             for index, handler in op.vector.handlers.items():
                 if index < len(outcome.ops):

@@ -15,8 +15,14 @@ from abc import ABC, abstractmethod
 import structlog
 
 from ..messenger import Connection
+from ..wire.errors import PeerError
+from ..wire.intervals import IntervalSet, contains
 from ..wire.messages import MOSDMap, SubscribeFlag
 from ..wire.osdmap import OSDMap
+from ..wire.osdmap_apply import apply_incremental
+from ..wire.osdmap_codec import decode_osdmap
+from ..wire.osdmap_incremental import decode_incremental
+from ..wire.types import SnapContext
 from .conf import RadosConf
 from .delivery import Delivery
 from .errors import NotConnected, TimedOut
@@ -42,6 +48,8 @@ class MapHandling(Delivery, ABC):
         self._dne_check: asyncio.Future[Version] | None = None
         self._dne_asked_tid = 0
         self._gap_start = 0
+        self._full_map_wanted = False
+        """A map could not be read: the next one we ask for is a full one."""
         self._loop = asyncio.get_running_loop()
         self._stopped = False
 
@@ -73,22 +81,31 @@ class MapHandling(Delivery, ABC):
         if self.targets is not None and message.fsid != self.targets.osdmap.fsid:
             log.warning("osdmap_of_another_cluster", fsid=str(message.fsid))
             return False
-        if message.maps and max(message.maps) > ours:
-            newest = max(message.maps)
+        newest = max((*message.fulls, *message.incrementals), default=0)
+        unreadable = False
+        if newest > ours:
             need_resend: dict[int, Op] = {}
-            if self.targets is None:
-                self._use_map(message.maps[newest], need_resend, skipped=False)
-            else:
-                self._walk_epochs(ours, newest, message, need_resend)
+            try:
+                self._walk_epochs(newest, message, need_resend)
+            except PeerError as problem:
+                unreadable = True
+                log.warning("osdmap_unreadable", after=self.epoch, peer=str(connection.peer_name), problem=str(problem))
             self._resend(need_resend)
-        self._map_tail()
+        self._map_tail(unreadable)
         return False
 
-    def _walk_epochs(self, ours: int, newest: int, message: MOSDMap, need_resend: dict[int, Op]) -> None:
+    def _walk_epochs(self, newest: int, message: MOSDMap, need_resend: dict[int, Op]) -> None:
+        """Use the epochs of a message that are newer than ours. Raises PeerError; what came before is in use then."""
         skipped = False
-        epoch = ours + 1
+        epoch = self.epoch + 1
+        if self.targets is None or self._full_map_wanted:
+            # begin with the newest full map, whatever is between
+            epoch = max(message.fulls, default=0)
+            if epoch <= self.epoch:
+                return
+            skipped = self.targets is not None
         while epoch <= newest:
-            osdmap = message.maps.get(epoch)
+            osdmap = self._read_map(epoch, message)
             if osdmap is None:
                 missing_from = self.epoch + 1
                 if epoch >= message.oldest > 0 and self._gap_start != missing_from:
@@ -103,14 +120,28 @@ class MapHandling(Delivery, ABC):
                 skipped = False
             epoch += 1
 
+    def _read_map(self, epoch: int, message: MOSDMap) -> OSDMap | None:
+        """Our map changed by the message's increment to that epoch, or its full map, or None. Raises PeerError."""
+        ours = self.osdmap
+        changes = message.incrementals.get(epoch)
+        if changes is not None and ours is not None and epoch == ours.epoch + 1:
+            osdmap = apply_incremental(ours, decode_incremental(changes))
+        elif epoch in message.fulls:
+            osdmap = decode_osdmap(message.fulls[epoch])
+        else:
+            return None
+        if osdmap.epoch != epoch or osdmap.fsid != message.fsid:
+            raise PeerError(f"the OSD map sent as epoch {epoch} of {message.fsid} is {osdmap.epoch} of {osdmap.fsid}")
+        return osdmap
+
     def _use_map(self, osdmap: OSDMap, need_resend: dict[int, Op], skipped: bool) -> None:
+        self._full_map_wanted = False
         self.targets = Targets(osdmap, self.epoch_barrier)
         self.stats.maps += 1
         self._scan_requests(self.homeless, skipped, need_resend)
         for session in list(self.sessions.values()):
             self._scan_requests(session, skipped, need_resend)
-            state = osdmap.osds.get(session.osd)
-            if state is None or not state.up or state.address != session.address:
+            if not osdmap.is_up(session.osd) or osdmap.address_of(session.osd) != session.address:
                 for op in session.in_tid_order():
                     need_resend[op.tid] = op
                     op.session = None
@@ -118,12 +149,16 @@ class MapHandling(Delivery, ABC):
                 self._close_session(session)
 
     def _scan_requests(self, session: OSDSession, skipped: bool, need_resend: dict[int, Op]) -> None:
+        assert self.targets is not None
+        removed = self.targets.osdmap.new_removed_snaps
         for op in session.in_tid_order():
             if op.session is not session:
                 continue  # finished by the callback of one before it
+            if removed and op.snapc.snaps:
+                op.snapc = _without_removed(op.snapc, removed.get(op.locator.pool, ()))
             recalc = self._calc_target(op)
-            if recalc is Recalc.POOL_EIO:
-                self._finish_op(op, -errno.EIO)
+            if recalc > Recalc.POOL_DNE:
+                self._refuse(op, recalc)
                 continue
             if recalc is Recalc.POOL_DNE:
                 self._check_op_pool_dne(op)
@@ -143,7 +178,15 @@ class MapHandling(Delivery, ABC):
             recalc = self._calc_target(op)
             self._place(op, recalc)
 
-    def _map_tail(self) -> None:
+    def _refuse(self, op: Op, recalc: Recalc) -> None:
+        """End an operation on a pool on which none can be done."""
+        if recalc is Recalc.POOL_UNSUPPORTED and self.targets is not None:
+            op.completion.explain(self.targets.unsupported[op.locator.pool])
+            self._finish_op(op, -errno.EOPNOTSUPP)
+        else:
+            self._finish_op(op, -errno.EIO)
+
+    def _map_tail(self, unreadable: bool) -> None:
         epoch = self.epoch
         self.monclient.sub_got("osdmap", epoch)
         more_wanted = False
@@ -153,7 +196,11 @@ class MapHandling(Delivery, ABC):
             elif not future.done():
                 future.set_result(None)
         targets = self.targets
-        if targets is None or targets.gated or more_wanted or self.homeless.ops:
+        if unreadable:
+            if not self._full_map_wanted:  # else the full map was bad as well: not before the next tick
+                self._full_map_wanted = True
+                self._maybe_request_map()
+        elif targets is None or targets.gated or more_wanted or self.homeless.ops:
             self._maybe_request_map()
 
     def _maybe_request_map(self) -> None:
@@ -161,7 +208,8 @@ class MapHandling(Delivery, ABC):
         targets = self.targets
         continuous = targets is not None and targets.needs_continuous_maps()
         flags = CONTINUOUS if continuous else SubscribeFlag.ONETIME
-        if self.monclient.sub_want("osdmap", self.epoch + 1 if targets else 0, flags):
+        start = 0 if targets is None or self._full_map_wanted else targets.epoch + 1
+        if self.monclient.sub_want("osdmap", start, flags):
             self.monclient.renew_subs()
 
     def set_epoch_barrier(self, epoch: int) -> None:
@@ -242,3 +290,10 @@ class MapHandling(Delivery, ABC):
             if not future.done():
                 future.set_exception(NotConnected("the client was shut down"))
         self._map_waiters.clear()
+
+
+def _without_removed(snapc: SnapContext, removed: IntervalSet) -> SnapContext:
+    """A snap context without the snapshots that are gone; the OSD need not keep anything for them."""
+    if not removed:
+        return snapc
+    return SnapContext(snapc.seq, tuple(snap for snap in snapc.snaps if not contains(removed, snap)))

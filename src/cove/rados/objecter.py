@@ -20,22 +20,37 @@ from typing import Any
 import structlog
 
 from ..messenger import Connection, Messenger
-from ..wire.messages import Message, MOSDMap, MOSDOp, MOSDOpReply, MPoolOpReply, MStatfsReply
+from ..wire.auth import AuthError
+from ..wire.messages import (
+    BackoffOp,
+    Message,
+    MGetPoolStatsReply,
+    MOSDBackoff,
+    MOSDMap,
+    MOSDOp,
+    MOSDOpReply,
+    MPoolOpReply,
+    MStatfsReply,
+)
 from ..wire.osd_ops import RequestFlag
 from ..wire.types import NOSNAP, EntityType, ObjectLocator, SnapContext
+from . import backoff
 from .completion import AioCompletion
 from .conf import RadosConf
 from .errors import NotConnected
 from .maps import MapHandling
 from .monclient import MonClient
-from .monops import MonRequests
 from .operations import OpVector, fresh_ops
+from .requests import Requests
 from .session import HOMELESS, NO_SNAPS, Op, OSDSession
 from .target import ObjectKey, Recalc
+from .trace import Stage
 
 log = structlog.get_logger(__name__)
 
 TICK_S = 5.0
+DENIALS_MAX = 8
+"""Refused logins at an OSD, one after the other, until operations there fail: some six seconds."""
 EAGAIN_AT_ONCE_MAX = 8
 """Resubmissions without a delay; after that an OSD that keeps saying EAGAIN is asked less often."""
 EAGAIN_DELAY_S = 0.01
@@ -51,14 +66,17 @@ class Objecter(MapHandling):
         super().__init__(monclient, conf)
         self.messenger = messenger
         self._tids = itertools.count(1)
-        self.mon_requests = MonRequests(monclient, self._tids)
+        self.mon_requests = Requests("the monitor", monclient.send_mon_message, self._tids)
+        monclient.on_new_identity.append(self._new_identity)
         self._by_connection: dict[Connection, OSDSession] = {}
         self._tick_timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type[Message], Callable[[Connection, Any], bool]] = {
             MOSDOpReply: self.handle_osd_op_reply,
             MOSDMap: self.handle_osd_map,
+            MOSDBackoff: self.handle_osd_backoff,
             MPoolOpReply: self._handle_mon_reply,
             MStatfsReply: self._handle_mon_reply,
+            MGetPoolStatsReply: self._handle_mon_reply,
         }
 
     # life
@@ -126,14 +144,18 @@ class Objecter(MapHandling):
         # else the throttle calls op.granted(), which goes on from here
 
     def _op_submit(self, op: Op) -> None:
+        if op.trace is not None:
+            op.trace.mark(Stage.ADMITTED)
         recalc = self._calc_target(op)
         op.tid = self._last_tid = next(self._tids)
+        if op.trace is not None:
+            op.trace.targeted(op)
         self._place(op, recalc)
 
     def _place(self, op: Op, recalc: Recalc) -> None:
         """Put an operation into the session of its target, and send it unless something holds it back."""
-        if recalc is Recalc.POOL_EIO:
-            self._finish_op(op, -errno.EIO)
+        if recalc > Recalc.POOL_DNE:
+            self._refuse(op, recalc)
             return
         target = op.target
         session = self._get_session(HOMELESS if target is None else target.osd)
@@ -158,8 +180,8 @@ class Objecter(MapHandling):
                 op.target = None
                 return Recalc.POOL_DNE
         op.pool_ever_existed = True
-        if target.eio:
-            return Recalc.POOL_EIO
+        if target.refused is not None:
+            return target.refused
         was_paused = op.paused
         if targets.gated:
             op.paused = targets.is_paused(op.flags, op.locator.pool, self.epoch_barrier)
@@ -174,6 +196,7 @@ class Objecter(MapHandling):
                 old is None
                 or old.pg != target.pg
                 or old.osd != target.osd
+                or old.shard != target.shard
                 or (target.force_resend == targets.epoch and old.force_resend != target.force_resend)
             )
         return Recalc.NEED_RESEND if changed or (was_paused and not op.paused) else Recalc.NO_ACTION
@@ -187,7 +210,7 @@ class Objecter(MapHandling):
         if osd == HOMELESS:
             return self.homeless
         assert self.targets is not None
-        session = OSDSession(osd, self.targets.osdmap.osds[osd].address)
+        session = OSDSession(osd, self.targets.osdmap.address_of(osd))
         self.sessions[osd] = session
         self._open_session(session)
         return session
@@ -196,6 +219,8 @@ class Objecter(MapHandling):
         connection, target = session.connection, op.target
         if connection is None or target is None:
             return  # sent when the session is open again
+        if session.backoffs and backoff.holds(session, op):
+            return  # sent when the OSD wants it
         attempt = op.attempts
         if attempt:
             flags, ops = op.flags | _RETRY, fresh_ops(op.ops)
@@ -209,6 +234,7 @@ class Objecter(MapHandling):
             MOSDOp(
                 tid=op.tid,
                 pg=target.pg,
+                shard=target.shard,
                 raw_hash=target.raw_hash,
                 epoch=op.target_epoch,
                 flags=flags,
@@ -221,6 +247,8 @@ class Objecter(MapHandling):
                 retry_attempt=attempt,
             )
         )
+        if op.trace is not None:
+            op.trace.sent(op)
 
     # dispatch
 
@@ -238,10 +266,27 @@ class Objecter(MapHandling):
             log.debug("stray_reply", tid=message.tid, peer=str(connection.peer_name))
             return True
         session.failures = 0
+        if op.trace is not None:
+            op.trace.mark(Stage.ANSWERED)
         if message.result == -errno.EAGAIN:
             self._resubmit(op)
         else:
             self._finish_op(op, message.result, message.user_version, message.ops)
+        return True
+
+    def handle_osd_backoff(self, connection: Connection, message: MOSDBackoff) -> bool:
+        """Hold operations back as their OSD wishes, or send them again when it no longer does."""
+        session = self._by_connection.get(connection)
+        if session is None:
+            return True
+        if message.op == BackoffOp.BLOCK:
+            acknowledgement = backoff.block(session, message)
+            if acknowledgement is not None:
+                connection.send_message(acknowledgement)
+        elif message.op == BackoffOp.UNBLOCK:
+            for op in backoff.unblock(session, message):
+                if not op.paused:
+                    self._send_op(op, session)
         return True
 
     def _resubmit(self, op: Op) -> None:
@@ -271,6 +316,7 @@ class Objecter(MapHandling):
     def _open_session(self, session: OSDSession) -> None:
         """Connect, and send (again) what is in flight there, in the order of submission."""
         session.stop_timer()
+        session.backoffs.clear()
         connection = session.connection = self.messenger.connect_to(session.address, EntityType.OSD)
         self._by_connection[connection] = session
         for op in session.in_tid_order():
@@ -287,9 +333,8 @@ class Objecter(MapHandling):
 
     def _reopen_later(self, session: OSDSession) -> None:
         targets = self.targets
-        state = None if targets is None else targets.osdmap.osds.get(session.osd)
         self._maybe_request_map()
-        if self._stopped or state is None or not state.up:
+        if self._stopped or targets is None or not targets.osdmap.is_up(session.osd):
             return  # the map that says so has moved the operations, or the next one will
         delay_s = session.backoff_s()
         session.failures += 1
@@ -301,9 +346,14 @@ class Objecter(MapHandling):
             self._open_session(session)
 
     def ms_handle_connect(self, connection: Connection) -> None:
-        """A new session with a monitor: ask again what is open. (MonClient comes first and has its session.)"""
+        """A new session. With a monitor: ask again what is open. (MonClient comes first and has its session.)"""
         if connection is self.monclient.connection:
             self.mon_requests.resend_all()
+        session = self._by_connection.get(connection)
+        if session is not None:
+            for op in session.ops.values():
+                if op.trace is not None:
+                    op.trace.mark(Stage.CONNECTED)
 
     def ms_handle_reset(self, connection: Connection) -> None:
         """An OSD's connection is lost: connect again and send again, same tids, next attempt."""
@@ -322,12 +372,27 @@ class Objecter(MapHandling):
             if op.sent_on is connection:
                 op.refused += 1
         session.failures = max(session.failures, 1)
+        if isinstance(connection.refused_because, AuthError) and session.failures >= DENIALS_MAX:
+            self._denied(session, connection.refused_because)
         self._reopen_later(session)
+
+    def _denied(self, session: OSDSession, problem: AuthError) -> None:
+        """An OSD does not accept us, not with new tickets either: those who wait for it should know."""
+        for op in session.in_tid_order():
+            if op.session is session:
+                op.completion.explain(f"osd.{session.osd} refuses the connection: {problem}")
+                self._finish_op(op, -errno.EACCES, unknown=op.is_write and op.may_have_happened)
+
+    def _new_identity(self) -> None:
+        """The OSDs will not recognize what we have sent if it is sent again: its outcome can't be known."""
+        for op in self.live_ops():
+            if op.outcome is None and op.is_write and op.may_have_happened:
+                self.op_cancel(op, -errno.ECANCELED)
 
     # tick
 
     def _tick(self) -> None:
         """Old operations may mean that we missed a map: ask for the next one."""
         self._tick_timer = self._loop.call_later(TICK_S, self._tick)
-        if self.homeless.ops or any(session.ops for session in self.sessions.values()):
+        if self._full_map_wanted or self.homeless.ops or any(session.ops for session in self.sessions.values()):
             self._maybe_request_map()

@@ -33,6 +33,7 @@ from ..wire.osd_ops import (
     xattr_op,
 )
 from .errors import InvalidArgument
+from .trace import OpTrace
 
 OP_BYTES_MAX = 2**31 - 1
 OMAP_PAGE_MAX = 1024
@@ -78,7 +79,7 @@ class OpVector:
     vector); mtime_ns (modification time to set; None: now); handlers (operation index → handler).
     """
 
-    __slots__ = ("budget_bytes", "flags", "handlers", "mtime_ns", "ops", "submitted")
+    __slots__ = ("budget_bytes", "flags", "handlers", "mtime_ns", "ops", "submitted", "trace")
 
     is_write = False
 
@@ -89,6 +90,7 @@ class OpVector:
         self.mtime_ns: int | None = None
         self.handlers: dict[int, Handler] | None = None
         self.submitted = False
+        self.trace: OpTrace | None = None
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -141,6 +143,11 @@ class OpVector:
         if self.handlers is None:
             self.handlers = {}
         self.handlers[len(self.ops) - 1] = function
+        return self
+
+    def traced(self, trace: OpTrace) -> Self:
+        """Have the way of the vector's next submission recorded; a trace serves for one."""
+        self.trace = trace
         return self
 
     # comparisons and calls, allowed in both kinds

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..messenger import Connection
+from ..wire.hobject import HObjectRange
 from ..wire.osd_ops import OSDOp, RequestFlag
-from ..wire.types import NOSNAP, ObjectLocator, SnapContext
+from ..wire.types import NOSNAP, ObjectLocator, PgId, SnapContext
 from .target import ObjectKey, PgTarget
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Op:
         "target",
         "target_epoch",
         "tid",
+        "trace",
         "vector",
         "waiter",
         "wheel_slot",
@@ -126,6 +128,9 @@ class Op:
         self.outcome: Outcome | None = None
         self.before: Op | None = None
         self.after: Op | None = None
+        self.trace = vector.trace
+        if self.trace is not None:
+            self.trace.submitted(self)
 
     @property
     def may_have_happened(self) -> bool:
@@ -154,7 +159,7 @@ class Op:
 class OSDSession:
     """The connection to one OSD, and what is in flight there, by tid. The homeless session has no OSD."""
 
-    __slots__ = ("address", "connection", "failures", "ops", "osd", "reopen_timer")
+    __slots__ = ("address", "backoffs", "connection", "failures", "ops", "osd", "reopen_timer")
 
     def __init__(self, osd: int, address: str = "") -> None:
         self.osd = osd
@@ -162,6 +167,8 @@ class OSDSession:
         self.connection: Connection | None = None
         self.ops: dict[int, Op] = {}
         self.failures = 0
+        self.backoffs: dict[PgId, dict[int, HObjectRange]] = {}
+        """What the OSD does not want now: ranges of objects by placement group and number (`backoff.py`)."""
         self.reopen_timer: asyncio.TimerHandle | None = None
 
     @property

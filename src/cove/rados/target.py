@@ -11,8 +11,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+from ..wire.errors import PeerError
 from ..wire.osd_ops import RequestFlag
-from ..wire.osdmap import MapFlag, OSDMap, PoolFlag
+from ..wire.osdmap import NOWHERE, MapFlag, OSDMap, PoolFlag
+from ..wire.placement import primary_shard
 from ..wire.types import ObjectLocator, PgId
 
 CACHE_OBJECTS_MAX = 65536
@@ -23,6 +25,8 @@ ObjectKey = tuple[int, str, str, str]
 _IGNORES_FULL = RequestFlag.FULL_TRY | RequestFlag.FULL_FORCE
 _READ = int(RequestFlag.READ)
 _WRITE = int(RequestFlag.WRITE)
+_POOL_FULL = int(PoolFlag.FULL)
+_POOL_EIO = int(PoolFlag.EIO)
 
 
 class Recalc(IntEnum):
@@ -32,32 +36,52 @@ class Recalc(IntEnum):
     NEED_RESEND = 1
     POOL_DNE = 2
     POOL_EIO = 3
+    POOL_UNSUPPORTED = 4
 
 
 class PgTarget(NamedTuple):
-    """Placement of one object in one epoch: hash, placement group, and its primary OSD (-1: none is up)."""
+    """Placement of one object in one epoch: hash, placement group, primary OSD (-1: none is up) and its shard."""
 
     raw_hash: int
     pg: PgId
     osd: int
     force_resend: int
-    eio: bool
+    refused: Recalc | None
+    """What operations on the pool end with, whatever they are; None if they go on."""
+    shard: int = -1
+    """Position of the primary in the acting set of an erasure-coded pool; -1 in a replicated one."""
 
 
 class Targets:
     """Placement and gates of one epoch of the map."""
 
-    __slots__ = ("_full_pools", "cache", "cluster_full", "epoch", "gated", "osdmap", "pause_reads", "pause_writes")
+    __slots__ = (
+        "_full_pools",
+        "cache",
+        "cluster_full",
+        "epoch",
+        "gated",
+        "osdmap",
+        "pause_reads",
+        "pause_writes",
+        "unsupported",
+    )
 
     def __init__(self, osdmap: OSDMap, barrier_epoch: int = 0) -> None:
         self.osdmap = osdmap
         self.epoch = osdmap.epoch
         self.cache: dict[ObjectKey, PgTarget] = {}
-        flags = osdmap.flags
+        self.unsupported: dict[int, str] = {
+            number: "the pool has a cache tier, and cache tiers are not supported"
+            for number, pool in osdmap.pools.items()
+            if pool.has_tier
+        }
+        """Pools that this client can't use, and why."""
+        flags = int(osdmap.flags)
         self.pause_reads = bool(flags & MapFlag.PAUSERD)
         self.pause_writes = bool(flags & MapFlag.PAUSEWR)
         self.cluster_full = bool(flags & MapFlag.FULL)
-        self._full_pools = frozenset(number for number, pool in osdmap.pools.items() if pool.flags & PoolFlag.FULL)
+        self._full_pools = frozenset(number for number, pool in osdmap.pools.items() if int(pool.flags) & _POOL_FULL)
         self.gated = False
         self.set_barrier(barrier_epoch)
 
@@ -90,10 +114,21 @@ class Targets:
         pool = self.osdmap.pools.get(locator.pool)
         if pool is None:
             return None
-        raw = self.osdmap.raw_pg(key[1], locator)
-        pg = self.osdmap.actual_pg(raw)
-        mapping = self.osdmap.pg_to_osds(pg)
-        target = PgTarget(raw.seed, pg, mapping.primary, pool.last_force_op_resend, bool(pool.flags & PoolFlag.EIO))
+        refused = Recalc.POOL_EIO if int(pool.flags) & _POOL_EIO else None
+        try:
+            raw = self.osdmap.raw_pg(key[1], locator)
+            pg = self.osdmap.actual_pg(raw)
+            mapping = self.osdmap.pg_to_osds(pg)
+        except PeerError as problem:
+            self.unsupported[locator.pool] = str(problem)
+            raw, mapping = PgId(locator.pool, 0), NOWHERE
+            pg = raw
+        if locator.pool in self.unsupported:
+            refused = Recalc.POOL_UNSUPPORTED
+        primary = mapping.primary
+        if primary >= 0 and not self.osdmap.is_reachable(primary):
+            primary = -1
+        target = PgTarget(raw.seed, pg, primary, pool.last_force_op_resend, refused, primary_shard(pool, mapping))
         if locator.hash < 0:
             if len(self.cache) >= CACHE_OBJECTS_MAX:
                 self.cache.clear()

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..wire.encoding import Decoder
 from ..wire.hashing import reverse_bits
-from ..wire.listing import ListedObject, ListPage, decode_hobject, pack_page
+from ..wire.hobject import decode_hobject, pg_bits
+from ..wire.listing import ListedObject, ListPage, pack_page
 from ..wire.osd_ops import OpCode, OSDOp, PgList
 from ..wire.osdmap import PgPool
 from ..wire.types import ALL_NSPACES, HOBJECT_MAX, HOBJECT_MIN, NOSNAP, HObject, ObjectLocator, PgId
@@ -25,15 +26,6 @@ from .keys import object_key, parse_full_key, position_key, to_bytes, to_text
 ENTRIES_MAX = 1024
 END = 1
 """Result of the last page of a placement group."""
-
-
-def pg_bits(seed: int, pg_num: int) -> int:
-    """How many bits of the hash a PG's seed fixes: one less for those that have not been split."""
-    width = (pg_num - 1).bit_length()
-    if pg_num == 1 << width:
-        return width
-    low = (1 << (width - 1)) - 1
-    return width if (seed & low) < (pg_num & low) else width - 1
 
 
 def pg_positions(seed: int, pg_num: int) -> tuple[int, int]:

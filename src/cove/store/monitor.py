@@ -32,7 +32,8 @@ from ..wire.messages import (
     PoolOpCode,
     SubscribeFlag,
 )
-from ..wire.osdmap import MapFlag, OSDMap, OsdState, PgPool, PoolFlag
+from ..wire.osdmap import USUAL_FLAGS, OSDMap, PgPool, PoolFlag, simple_osdmap
+from ..wire.osdmap_codec import encode_osdmap
 from .errors import StoreError
 from .keys import pool_prefix
 from .layer import Layer
@@ -44,7 +45,8 @@ log = structlog.get_logger(__name__)
 PG_NUM = 32
 INITIAL_POOLS = ("rbd", "images")
 POOL_NAME_MAX = 255
-OSD_ADDRESS = "osd.0"
+OSD_ADDRESS = "v2:127.0.0.1:6800/1"
+"""Of the one OSD, on the loopback network as in the map."""
 MON_ADDRESS = "mon.0"
 PURGE_OBJECTS = 32
 """Objects of a deleted pool that are removed in one commit."""
@@ -63,13 +65,18 @@ class ClusterState:
     def pack(self) -> bytes:
         """The durable form."""
         pools = {
-            str(number): {"name": pool.name, "pg_num": pool.pg_num, "flags": int(pool.flags), "snap_seq": pool.snap_seq}
+            str(number): {
+                "name": self.osdmap.pool_names[number],
+                "pg_num": pool.pg_num,
+                "flags": int(pool.flags),
+                "snap_seq": pool.snap_seq,
+            }
             for number, pool in self.osdmap.pools.items()
         }
         return json.dumps(
             {
                 "epoch": self.osdmap.epoch,
-                "flags": int(self.osdmap.flags),
+                "flags": self.osdmap.flags & ~USUAL_FLAGS,
                 "pools": pools,
                 "next_pool": self.next_pool,
                 "deleted": self.deleted,
@@ -81,22 +88,42 @@ class ClusterState:
         """The reverse of `pack`."""
         data = json.loads(record)
         pools = {
-            int(number): PgPool(pool["name"], pool["pg_num"], PoolFlag(pool["flags"]), snap_seq=pool["snap_seq"])
+            int(number): a_pool(pg_num=pool["pg_num"], flags=pool["flags"], snap_seq=pool["snap_seq"])
             for number, pool in data["pools"].items()
         }
-        osdmap = OSDMap(fsid, data["epoch"], pools, {0: OsdState(OSD_ADDRESS)}, MapFlag(data["flags"]))
+        names = {int(number): pool["name"] for number, pool in data["pools"].items()}
+        osdmap = _osdmap(fsid, data["epoch"], pools, names, data["next_pool"], data["flags"])
         return ClusterState(osdmap, data["next_pool"], tuple(data["deleted"]))
 
     @staticmethod
     def initial(fsid: UUID) -> ClusterState:
         """A new cluster's: epoch 1, with the pools that everybody expects."""
-        pools = {number: PgPool(name, PG_NUM) for number, name in enumerate(INITIAL_POOLS, start=1)}
-        return ClusterState(OSDMap(fsid, 1, pools, {0: OsdState(OSD_ADDRESS)}), len(pools) + 1)
+        names = dict(enumerate(INITIAL_POOLS, start=1))
+        pools = {number: a_pool() for number in names}
+        return ClusterState(_osdmap(fsid, 1, pools, names, len(pools) + 1), len(pools) + 1)
 
-    def with_pools(self, pools: dict[int, PgPool], next_pool: int, deleted: tuple[int, ...]) -> ClusterState:
+    def with_pools(
+        self, pools: dict[int, PgPool], names: dict[int, str], next_pool: int, deleted: tuple[int, ...]
+    ) -> ClusterState:
         """The next epoch."""
-        osdmap = OSDMap(self.osdmap.fsid, self.osdmap.epoch + 1, pools, self.osdmap.osds, self.osdmap.flags)
+        osdmap = replace(
+            self.osdmap, epoch=self.osdmap.epoch + 1, pools=pools, pool_names=names, pool_max=next_pool - 1
+        )
         return ClusterState(osdmap, next_pool, deleted)
+
+
+def a_pool(pg_num: int = PG_NUM, flags: int = PoolFlag.HASHPSPOOL, snap_seq: int = 0) -> PgPool:
+    """A pool as the store has them: one copy, on the one OSD."""
+    return PgPool(pg_num=pg_num, size=1, min_size=1, flags=flags, snap_seq=snap_seq)
+
+
+def _osdmap(
+    fsid: UUID, epoch: int, pools: dict[int, PgPool], names: dict[int, str], next_pool: int, flags: int = 0
+) -> OSDMap:
+    """`flags` are those that an operator sets; the ones of every cluster come with them."""
+    return simple_osdmap(
+        fsid, epoch, pools, names, {0: OSD_ADDRESS}, flags=flags | USUAL_FLAGS, pool_max=next_pool - 1
+    )
 
 
 class Monitor(Dispatcher):
@@ -110,6 +137,8 @@ class Monitor(Dispatcher):
         self._durable = ClusterState.unpack(self._fsid, record) if record else ClusterState.initial(self._fsid)
         self._newest = self._durable
         """With the changes that are not durable yet; what the next change builds on."""
+        self._encoded = 0, b""
+        """The map as it is sent, and its epoch."""
         self._subscribers: dict[Connection, int] = {}
         self._purging: asyncio.Task[None] | None = None
         self._purge_wanted = asyncio.Event()
@@ -160,9 +189,11 @@ class Monitor(Dispatcher):
 
     def share_map(self, connection: Connection) -> None:
         """Send the newest map."""
-        osdmap = self.osdmap
+        epoch = self.osdmap.epoch
+        if self._encoded[0] != epoch:
+            self._encoded = epoch, encode_osdmap(self.osdmap)
         connection.send_message(
-            MOSDMap(fsid=self._fsid, maps={osdmap.epoch: osdmap}, oldest=osdmap.epoch, newest=osdmap.epoch)
+            MOSDMap(fsid=self._fsid, fulls={epoch: self._encoded[1]}, oldest=epoch, newest=epoch)
         )
 
     def _subscribe(self, connection: Connection, message: MMonSubscribe) -> None:
@@ -260,18 +291,20 @@ class Monitor(Dispatcher):
         if message.fsid != self._fsid:
             return -errno.EINVAL, None
         current = self._newest
-        pools = dict(current.osdmap.pools)
+        pools, names = dict(current.osdmap.pools), dict(current.osdmap.pool_names)
         if message.op == PoolOpCode.CREATE:
             if not message.name or len(message.name) > POOL_NAME_MAX or not message.name.isprintable():
                 return -errno.EINVAL, None
             if current.osdmap.pool_id(message.name) is not None:
                 return 0, None
-            pools[current.next_pool] = PgPool(message.name, PG_NUM)
-            return 0, current.with_pools(pools, current.next_pool + 1, current.deleted)
+            pools[current.next_pool] = a_pool()
+            names[current.next_pool] = message.name
+            return 0, current.with_pools(pools, names, current.next_pool + 1, current.deleted)
         if message.op == PoolOpCode.DELETE:
             if pools.pop(message.pool, None) is None:
                 return 0, None
-            return 0, current.with_pools(pools, current.next_pool, (*current.deleted, message.pool))
+            names.pop(message.pool, None)
+            return 0, current.with_pools(pools, names, current.next_pool, (*current.deleted, message.pool))
         if message.pool not in pools:
             return -errno.ENOENT, None
         return -errno.EOPNOTSUPP, None  # snapshots come later

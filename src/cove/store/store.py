@@ -1,4 +1,4 @@
-"""`Store`: the embedded RADOS endpoint, whole: engine, commit pipeline, monitor "mon.0" and OSD "osd.0"."""
+"""`Store`: the embedded RADOS endpoint, whole: engine, commit pipeline, monitor and OSD 0."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Store:
         self._messengers: list[LoopbackMessenger] = []
 
     async def start(self, network: LoopbackNetwork) -> None:
-        """Open the store, recover, and listen on the loopback addresses "mon.0" and "osd.0"."""
+        """Open the store, recover, and listen on the loopback network, as MON_ADDRESS and OSD_ADDRESS."""
         if self._engine is not None:
             raise StoreError(f"the store in {self.path} is started already")
         # LMDB comes up with the last complete commit by itself: recovery is to look at what that says

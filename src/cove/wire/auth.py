@@ -8,8 +8,9 @@ Source: Ceph's doc/dev/msgr2 ("Authentication"), auth/AuthClient.h, auth/AuthSer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -55,8 +56,8 @@ class AuthError(PeerError):
 class AuthSecrets:
     """What a finished authentication yields: the key of the signatures, and 64 bytes for secure mode (or none)."""
 
-    session_key: bytes = NO_SESSION_KEY
-    connection_secret: bytes = b""
+    session_key: bytes = field(default=NO_SESSION_KEY, repr=False)
+    connection_secret: bytes = field(default=b"", repr=False)
 
 
 class ClientAuth(Protocol):
@@ -142,7 +143,7 @@ class NoneClientAuth:
     """Method none: the peer believes the name. `service` is a mon or something else (OSD, manager)."""
 
     method = AuthMethod.NONE
-    modes = (ConnectionMode.CRC,)
+    modes: Sequence[ConnectionMode] = (ConnectionMode.CRC,)
 
     def __init__(self, name: str, service: EntityType, global_id: int = 0) -> None:
         self._name = name
@@ -171,3 +172,40 @@ def decode_none_request(payload: Buffer) -> tuple[int, str, int]:
     """Payload of AUTH_REQUEST with method none: kind of login, name, global id. Raises PeerError."""
     decoder = Decoder(payload)
     return decoder.u8(), decode_entity_name(decoder), decoder.u64()
+
+
+class NoneServerAuth:
+    """The accepting side of method none: whoever it is, it is believed. For one connection.
+
+    `new_global_id` is what a monitor gives ids with; None makes this the end of an OSD or manager.
+    """
+
+    def __init__(self, new_global_id: Callable[[], int] | None = None) -> None:
+        self._new_global_id = new_global_id
+
+    def methods(self, peer: EntityType) -> Sequence[AuthMethod]:
+        """none, for everyone."""
+        return (AuthMethod.NONE,)
+
+    def modes(self, peer: EntityType) -> Sequence[ConnectionMode]:
+        """There is no secret that secure mode could use."""
+        return (ConnectionMode.CRC,)
+
+    def request(self, method: AuthMethod, mode: ConnectionMode, payload: bytes) -> AuthStep:
+        """Done at once; a kind of login that does not fit this kind of peer is refused."""
+        if method != AuthMethod.NONE or mode != ConnectionMode.CRC:
+            return AuthRefused(-errno.EOPNOTSUPP)
+        try:
+            kind, name, global_id = decode_none_request(payload)
+        except PeerError:
+            return AuthRefused()
+        is_mon_login = AUTH_MODE_MON <= kind < AUTH_MODE_MON + 10
+        if is_mon_login != (self._new_global_id is not None) or not kind or kind >= AUTH_MODE_MON + 10:
+            return AuthRefused()
+        if self._new_global_id is not None and not global_id:
+            global_id = self._new_global_id()
+        return AuthDone(name, global_id, b"", AuthSecrets(), b"allow *")
+
+    def more(self, payload: bytes) -> AuthStep:
+        """There is never a second round."""
+        raise PeerError("AUTH_REQUEST_MORE with method none")

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from .encoding import Decoder, Encoder
 from .errors import PeerError
+from .names import ENTITY
 from .structure import NOTHING, STR, U8, UTIME, ClassMethod, Codec, Structure, list_of
-from .types import EntityName, EntityType
+from .types import EntityName
 
 XATTR_PREFIX = "lock."
 RBD_LOCK_NAME = "rbd_lock"
@@ -88,22 +89,6 @@ class EntityAddress:
         return f"-/{self.nonce}"
 
 
-def encode_entity(encoder: Encoder, name: EntityName) -> None:
-    """u8 kind, i64 number."""
-    encoder.u8(name.type)
-    encoder.i64(name.number)
-
-
-def decode_entity(decoder: Decoder) -> EntityName:
-    """Read what `encode_entity` writes. Raises PeerError for an unknown kind."""
-    kind = decoder.u8()
-    try:
-        return EntityName(EntityType(kind), decoder.i64())
-    except ValueError:
-        raise PeerError(f"{kind} is no kind of entity") from None
-
-
-ENTITY: Codec[EntityName] = Codec(encode_entity, decode_entity)
 ADDRESS: Codec[EntityAddress] = Codec(lambda encoder, value: value.encode(encoder), EntityAddress.decode)
 
 

@@ -161,6 +161,16 @@ class Decoder:
         self._pos = end
         return data
 
+    def window(self) -> tuple[memoryview, int, int]:
+        """Buffer, position and end, for readers of long vectors; they finish with `skip_to`."""
+        return self._data, self._pos, self._end
+
+    def skip_to(self, position: int) -> None:
+        """Go on at a position of the buffer, not before the present one. Raises PeerError beyond the end."""
+        if not self._pos <= position <= self._end:
+            raise PeerError(f"position {position} is not within {self._pos} to {self._end}")
+        self._pos = position
+
     def rest(self) -> bytes:
         """All that is left."""
         return self.raw(self.remaining)

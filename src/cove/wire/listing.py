@@ -1,6 +1,6 @@
 """Listing a placement group (pgnls): the cursor that a request carries, and the page that answers it.
 
-Source: Ceph's common/hobject.h (`hobject_t`), osd/osd_types.h (`pg_nls_response_t`).
+Source: Ceph's osd/osd_types.h (`pg_nls_response_t`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .encoding import Decoder, Encoder
-from .types import HOBJECT_MAX, HOBJECT_MIN, HObject
+from .hobject import decode_hobject, encode_hobject
+from .types import HObject
 
 
 class ListedObject(NamedTuple):
@@ -27,30 +28,6 @@ class ListPage:
 
     objects: Sequence[ListedObject]
     handle: HObject
-
-
-def encode_hobject(encoder: Encoder, name: HObject) -> None:
-    """hobject_t, version 4."""
-    with encoder.versioned(4, 3):
-        encoder.str(name.key)
-        encoder.str(name.oid)
-        encoder.u64(name.snap)
-        encoder.u32(name.hash)
-        encoder.bool(name.max)
-        encoder.str(name.nspace)
-        encoder.i64(name.pool)
-
-
-def decode_hobject(decoder: Decoder) -> HObject:
-    """hobject_t; an old form of the smallest name becomes HOBJECT_MIN."""
-    with decoder.versioned(4):
-        key, oid, snap, position = decoder.str(), decoder.str(), decoder.u64(), decoder.u32()
-        last, nspace, pool = decoder.bool(), decoder.str(), decoder.i64()
-    if last:
-        return HOBJECT_MAX
-    if pool in (-1, HOBJECT_MIN.pool) and not oid and not snap and not position:
-        return HOBJECT_MIN
-    return HObject(pool=pool, oid=oid, hash=position, key=key, nspace=nspace, snap=snap)
 
 
 def pack_cursor(cursor: HObject) -> bytes:

@@ -83,6 +83,8 @@ class OpFlag(IntFlag):
     FADVISE_WILLNEED = 0x10
     FADVISE_DONTNEED = 0x20
     FADVISE_NOCACHE = 0x40
+    WITH_REFERENCE = 0x80
+    BYPASS_CLEAN_CACHE = 0x100
 
 
 class RequestFlag(IntFlag):
@@ -95,7 +97,9 @@ class RequestFlag(IntFlag):
     READ = 0x10
     WRITE = 0x20
     ORDERSNAP = 0x40
+    PEERSTAT_OLD = 0x80
     BALANCE_READS = 0x100
+    PARALLELEXEC = 0x200
     PGOP = 0x400
     EXEC = 0x800
     LOCALIZE_READS = 0x2000
@@ -103,10 +107,14 @@ class RequestFlag(IntFlag):
     IGNORE_CACHE = 0x8000
     SKIPRWLOCKS = 0x10000
     IGNORE_OVERLAY = 0x20000
+    FLUSH = 0x40000
+    MAP_SNAP_CLONE = 0x80000
     ENFORCE_SNAPC = 0x100000
+    REDIRECTED = 0x200000
     KNOWN_REDIR = 0x400000
     FULL_TRY = 0x800000
     FULL_FORCE = 0x1000000
+    IGNORE_REDIRECT = 0x2000000
     RETURNVEC = 0x4000000
     SUPPORTSPOOLEIO = 0x8000000
 
@@ -197,7 +205,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Notify:
-    """The notifier's own cookie."""
+    """The notifier's own cookie (of a notify_ack: unused, its input tells)."""
 
     cookie: int
 
@@ -230,8 +238,46 @@ class Checksum:
     type: int
 
 
+@dataclass(slots=True)
+class CopyGet:
+    """The most bytes to return."""
+
+    max: int
+
+
+@dataclass(slots=True)
+class CopyFrom:
+    """Which version of the source to copy (0: any), and how; the input names the source."""
+
+    snapid: int
+    src_version: int = 0
+    flags: int = 0
+    src_fadvise_flags: int = 0
+
+
+@dataclass(slots=True)
+class RawParams:
+    """Parameters as they came: of an operation that is not known here, and of every operation of a reply."""
+
+    union: bytes
+
+
 OpParams = (
-    Extent | Xattr | ClassCall | PgList | AssertVer | SnapId | Watch | Notify | AllocHint | WriteSame | Checksum | None
+    Extent
+    | Xattr
+    | ClassCall
+    | PgList
+    | AssertVer
+    | SnapId
+    | Watch
+    | Notify
+    | AllocHint
+    | WriteSame
+    | Checksum
+    | CopyGet
+    | CopyFrom
+    | RawParams
+    | None
 )
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cove.messenger import Connection, Dispatcher, LoopbackConnection, LoopbackMessenger, LoopbackNetwork
 from cove.rados import IoCtx, LoopbackTransport, Rados, RadosConf
+from cove.wire.address import EntityAddr
 from cove.wire.messages import (
     Message,
     MMonGetVersion,
@@ -29,10 +30,12 @@ from cove.wire.messages import (
     SubscribeFlag,
     Subscription,
 )
-from cove.wire.osdmap import MapFlag, OSDMap, OsdState, PgPool, PoolFlag
+from cove.wire.osdmap import IN, USUAL_FLAGS, MapFlag, OSDMap, PgPool, PoolFlag, simple_osdmap
+from cove.wire.osdmap_codec import encode_osdmap
 from cove.wire.types import EntityName, EntityType
 
 FSID = UUID("00000000-0000-4000-8000-000000000001")
+OSD_ADDRESSES = ("v2:127.0.0.1:6800/1", "v2:127.0.0.1:6801/2")
 
 
 async def eventually(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
@@ -62,6 +65,7 @@ class FakeMon(Dispatcher):
         self.received: list[Message] = []
         self.silent: set[type[Message]] = set()
         self.oldest = 1
+        self.encoded: dict[int, bytes] = {}
 
     @property
     def newest(self) -> OSDMap:
@@ -76,8 +80,14 @@ class FakeMon(Dispatcher):
             self._serve(connection)
         return osdmap
 
+    def full(self, epoch: int) -> bytes:
+        """The bytes of one epoch's map."""
+        if epoch not in self.encoded:
+            self.encoded[epoch] = encode_osdmap(self.maps[epoch])
+        return self.encoded[epoch]
+
     def set_flags(self, flags: MapFlag) -> OSDMap:
-        return self.publish(flags=flags)
+        return self.publish(flags=flags | USUAL_FLAGS)
 
     def set_pool(self, number: int, **changes: object) -> OSDMap:
         pools = dict(self.newest.pools)
@@ -85,18 +95,28 @@ class FakeMon(Dispatcher):
         return self.publish(pools=pools)
 
     def drop_pool(self, number: int) -> OSDMap:
-        return self.publish(pools={k: v for k, v in self.newest.pools.items() if k != number})
+        return self.publish(
+            pools={k: v for k, v in self.newest.pools.items() if k != number},
+            pool_names={k: v for k, v in self.newest.pool_names.items() if k != number},
+        )
+
+    def add_pool(self, number: int, name: str) -> OSDMap:
+        newest = self.newest
+        return self.publish(
+            pools={**newest.pools, number: a_pool(8)}, pool_names={**newest.pool_names, number: name}
+        )
 
     def set_osd(self, number: int, up: bool, address: str | None = None) -> OSDMap:
-        osds = dict(self.newest.osds)
-        osds[number] = OsdState(address or f"osd.{number}", up)
-        return self.publish(osds=osds)
+        states, addrs = list(self.newest.osd_state), list(self.newest.client_addrs)
+        states[number] = 3 if up else 1
+        addrs[number] = (EntityAddr.parse(address or OSD_ADDRESSES[number]),)
+        return self.publish(osd_state=states, client_addrs=addrs)
 
     def send_maps(self, connection: Connection, epochs: list[int]) -> None:
         connection.send_message(
             MOSDMap(
                 fsid=self.newest.fsid,
-                maps={epoch: self.maps[epoch] for epoch in epochs},
+                fulls={epoch: self.full(epoch) for epoch in epochs},
                 oldest=self.oldest,
                 newest=max(self.maps),
             )
@@ -116,6 +136,10 @@ class FakeMon(Dispatcher):
 
     def of_type(self, kind: type) -> list:
         return [message for message in self.received if type(message) is kind]
+
+    def starts(self, what: str) -> list[int]:
+        """First epochs of the subscriptions to a map that came."""
+        return [message.what[what].start for message in self.of_type(MMonSubscribe) if what in message.what]
 
     def ms_handle_reset(self, connection: Connection) -> None:
         self.subs.pop(connection, None)
@@ -144,17 +168,16 @@ class FakeMon(Dispatcher):
 
     def _pool_op(self, connection: Connection, message: MPoolOp) -> None:
         code = 0
-        pools = dict(self.newest.pools)
         if message.op == PoolOpCode.CREATE:
             if self.newest.pool_id(message.name) is not None:
                 code = -17
             else:
-                pools[max(pools, default=0) + 1] = PgPool(message.name, 8)
+                self.add_pool(max(self.newest.pools, default=0) + 1, message.name)
+        elif message.pool in self.newest.pools:
+            self.drop_pool(message.pool)
         else:
-            code = 0 if pools.pop(message.pool, None) else -2
+            code = -2
         epoch = self.newest.epoch
-        if not code:
-            epoch = self.publish(pools=pools).epoch
         connection.send_message(MPoolOpReply(tid=message.tid, fsid=FSID, reply_code=code, epoch=epoch))
 
 
@@ -164,7 +187,7 @@ class FakeOsd(Dispatcher):
     def __init__(self, network: LoopbackNetwork, number: int, address: str | None = None, *, auto: bool) -> None:
         self.messenger = LoopbackMessenger(network, EntityName(EntityType.OSD, number))
         self.messenger.add_dispatcher_tail(self)
-        self.messenger.bind(address or f"osd.{number}")
+        self.messenger.bind(address or OSD_ADDRESSES[number])
         self.auto = auto
         self.requests: list[MOSDOp] = []
         self.connections: list[Connection] = []
@@ -257,9 +280,16 @@ class FakeCluster:
 NO_FLAGS = MapFlag(0)
 
 
+def a_pool(pg_num: int, flags: PoolFlag = PoolFlag.HASHPSPOOL) -> PgPool:
+    return PgPool(pg_num=pg_num, flags=flags, size=2, min_size=1)
+
+
 def first_map(flags: MapFlag = NO_FLAGS, pool_flags: PoolFlag = PoolFlag.HASHPSPOOL) -> OSDMap:
-    pools = {1: PgPool("rbd", 32, pool_flags), 2: PgPool("images", 8)}
-    return OSDMap(FSID, 1, pools, {0: OsdState("osd.0"), 1: OsdState("osd.1")}, flags)
+    """OSD 1 has no primary affinity: it is primary only while OSD 0 is down."""
+    pools = {1: a_pool(32, pool_flags), 2: a_pool(8)}
+    names = {1: "rbd", 2: "images"}
+    osdmap = simple_osdmap(FSID, 1, pools, names, dict(enumerate(OSD_ADDRESSES)), flags=flags | USUAL_FLAGS)
+    return replace(osdmap, primary_affinity=[IN, 0])
 
 
 @asynccontextmanager

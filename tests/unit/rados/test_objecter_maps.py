@@ -13,8 +13,9 @@ from cove.rados import InOutError, ObjectNotFound, RadosConf, ReadOp, TimedOut, 
 from cove.wire.messages import MMonGetVersion, MMonSubscribe, MOSDMap, SubscribeFlag
 from cove.wire.osd_ops import RequestFlag
 from cove.wire.osdmap import MapFlag, PoolFlag
+from cove.wire.osdmap_codec import encode_osdmap
 
-from .fake import FakeCluster, FakeOsd, eventually, first_map, running_cluster, settle
+from .fake import OSD_ADDRESSES, FakeCluster, FakeOsd, eventually, first_map, running_cluster, settle
 
 
 def push(cluster: FakeCluster) -> None:
@@ -94,8 +95,8 @@ async def test_a_homeless_write_times_out_plainly(held: FakeCluster) -> None:
 async def test_a_changed_address_reconnects(held: FakeCluster) -> None:
     completion = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
     await eventually(lambda: held.osd.requests)
-    moved = FakeOsd(held.network, 0, "osd.0.moved", auto=True)
-    held.mon.set_osd(0, up=True, address="osd.0.moved")
+    moved = FakeOsd(held.network, 0, "v2:127.0.0.1:6900/3", auto=True)
+    held.mon.set_osd(0, up=True, address="v2:127.0.0.1:6900/3")
     push(held)
     await completion
     assert [(request.tid, request.retry_attempt) for request in moved.requests] == [(1, 1)]
@@ -185,7 +186,7 @@ async def test_a_map_of_another_cluster_and_an_old_one_are_ignored(cluster: Fake
     mon = cluster.mon
     (connection,) = mon.messenger.connections
     foreign = replace(mon.maps[1], fsid=uuid4(), epoch=9)
-    connection.send_message(MOSDMap(fsid=foreign.fsid, maps={9: foreign}, newest=9))
+    connection.send_message(MOSDMap(fsid=foreign.fsid, fulls={9: encode_osdmap(foreign)}, newest=9))
     await settle()
     assert cluster.client.objecter.epoch == 1
     mon.publish()
@@ -218,7 +219,7 @@ async def test_a_gap_is_asked_for_and_then_jumped_over(held: FakeCluster) -> Non
     held.mon.publish()
     held.mon.publish()
     push(held)
-    await eventually(lambda: any(m.what["osdmap"].start == 2 for m in held.mon.of_type(MMonSubscribe)))
+    await eventually(lambda: 2 in held.mon.starts("osdmap"))
     assert held.client.objecter.epoch == 1
     push(held)  # still with the gap
     await eventually(lambda: held.client.objecter.epoch == 3)
@@ -268,10 +269,8 @@ async def test_a_pool_that_never_was_is_checked_with_the_monitor(cluster: FakeCl
 
 
 async def test_a_pool_newer_than_our_map_is_waited_for(cluster: FakeCluster) -> None:
-    from cove.wire.osdmap import PgPool
-
     cluster.mon.silent.add(MMonSubscribe)
-    cluster.mon.publish(pools={**cluster.mon.newest.pools, 7: PgPool("new", 8)})
+    cluster.mon.add_pool(7, "new")
     cluster.ioctx.pool_id = 7
     cluster.ioctx.set_namespace("")
     completion = cluster.ioctx.aio_operate("a", WriteOp().append(b"x"))
@@ -333,14 +332,14 @@ async def test_operations_after_a_cut_go_behind_the_resent_ones(held: FakeCluste
 
 async def test_refused_connections_are_tried_again_and_count_as_never_sent(held: FakeCluster) -> None:
     listeners = held.network.listeners
-    osd = listeners.pop("osd.0")
+    osd = listeners.pop(OSD_ADDRESSES[0])
     write = held.ioctx.aio_operate("a", WriteOp().append(b"x"), timeout_s=0.02)
     with pytest.raises(TimedOut):
         await write
     held.assert_nothing_leaked()
     later = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
     await settle()
-    listeners["osd.0"] = osd
+    listeners[OSD_ADDRESSES[0]] = osd
     await eventually(lambda: held.osd.requests)
     held.osd.reply(0)
     await later

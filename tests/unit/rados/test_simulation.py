@@ -21,7 +21,7 @@ from cove.wire.osd_ops import OpCode
 from cove.wire.osdmap import MapFlag
 from cove.wire.types import EntityName, EntityType
 
-from .fake import FakeCluster, FakeMon, eventually, first_map
+from .fake import OSD_ADDRESSES, FakeCluster, FakeMon, eventually, first_map
 
 STEPS = 400
 OBJECTS = 3
@@ -39,7 +39,7 @@ class World:
 
     @property
     def primary(self) -> int:
-        return next((number for number, osd in sorted(self.mon.newest.osds.items()) if osd.up), -1)
+        return next((number for number in range(2) if self.mon.newest.is_up(number)), -1)
 
     def set_osd(self, number: int, up: bool) -> None:
         before = self.primary
@@ -56,7 +56,7 @@ class SimOsd(Dispatcher):
         self.number = number
         self.messenger = LoopbackMessenger(network, EntityName(EntityType.OSD, number))
         self.messenger.add_dispatcher_tail(self)
-        self.messenger.bind(f"osd.{number}")
+        self.messenger.bind(OSD_ADDRESSES[number])
         self.replies: list[tuple[Connection, MOSDOpReply]] = []
 
     def ms_dispatch(self, connection: Connection, message: Message) -> bool:
@@ -64,8 +64,8 @@ class SimOsd(Dispatcher):
         mon = self.world.mon
         newest = mon.newest.epoch
         if message.epoch < newest:
-            maps = {epoch: mon.maps[epoch] for epoch in range(message.epoch + 1, newest + 1)}
-            connection.send_message(MOSDMap(fsid=mon.newest.fsid, maps=maps, oldest=1, newest=newest))
+            fulls = {epoch: mon.full(epoch) for epoch in range(message.epoch + 1, newest + 1)}
+            connection.send_message(MOSDMap(fsid=mon.newest.fsid, fulls=fulls, oldest=1, newest=newest))
         if self.world.primary != self.number or message.epoch < self.world.interval_start:
             return True
         self.replies.append((connection, self._execute(connection, message)))
@@ -158,7 +158,7 @@ class Simulation:
             dice.choice(self.osds).cut(dice)
         elif kind in ("down", "up"):
             number = dice.randrange(2)
-            if world.mon.newest.osds[number].up is not (kind == "up"):
+            if world.mon.newest.is_up(number) is not (kind == "up"):
                 world.set_osd(number, kind == "up")
                 if kind == "down" and dice.random() < 0.5:
                     self.osds[number].replies.clear()

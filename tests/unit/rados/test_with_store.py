@@ -31,6 +31,7 @@ from cove.rados import (
     WriteOp,
 )
 from cove.store import Store
+from cove.store.monitor import OSD_ADDRESS
 from cove.wire.encoding import Encoder
 from cove.wire.osd_ops import CmpOp, RequestFlag
 
@@ -47,7 +48,7 @@ class Running:
 
     def cut_osd(self) -> bool:
         """Lose the connection to the OSD; False if there is none at the moment."""
-        for connection in list(self.network.listeners["osd.0"].connections):
+        for connection in list(self.network.listeners[OSD_ADDRESS].connections):
             assert isinstance(connection, LoopbackConnection)
             connection.cut()
             return True

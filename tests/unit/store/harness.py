@@ -13,6 +13,7 @@ from typing import Any
 
 from cove.messenger import Connection, Dispatcher, LoopbackMessenger, LoopbackNetwork
 from cove.store import Store
+from cove.store.monitor import MON_ADDRESS, OSD_ADDRESS
 from cove.wire.encoding import Buffer, Encoder
 from cove.wire.hashing import object_hash
 from cove.wire.messages import Message, MOSDOp, MOSDOpReply
@@ -31,8 +32,8 @@ class Client(Dispatcher):
             number = secrets.randbits(62)  # its requests are no repetitions of somebody else's
         self.messenger = LoopbackMessenger(network, EntityName(EntityType.CLIENT, number))
         self.messenger.add_dispatcher_tail(self)
-        self.osd = self.messenger.connect_to("osd.0", EntityType.OSD)
-        self.mon = self.messenger.connect_to("mon.0", EntityType.MON)
+        self.osd = self.messenger.connect_to(OSD_ADDRESS, EntityType.OSD)
+        self.mon = self.messenger.connect_to(MON_ADDRESS, EntityType.MON)
         self.waiting: dict[int, asyncio.Future[Any]] = {}
         self.unasked: asyncio.Queue[Any] = asyncio.Queue()
         self.tids = itertools.count(1)

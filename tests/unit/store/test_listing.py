@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.store.keys import ObjectName, full_object_key, is_shortened, object_key, parse_full_key, shorten
-from cove.store.listing import pg_bits, pg_positions
+from cove.store.listing import pg_positions
 from cove.wire.encoding import Decoder, Encoder
 from cove.wire.hashing import reverse_bits, stable_mod
-from cove.wire.listing import decode_hobject, encode_hobject
+from cove.wire.hobject import decode_hobject, encode_hobject, pg_bits
 from cove.wire.messages import MOSDOp
 from cove.wire.osd_ops import OpCode, OSDOp, PgList
 from cove.wire.types import HOBJECT_MAX, HOBJECT_MIN, NOSNAP, HObject, ObjectLocator, PgId

@@ -30,13 +30,14 @@ from cove.wire.messages import (
     SubscribeFlag,
     Subscription,
 )
+from cove.wire.osdmap_codec import decode_osdmap
 from tests.unit.store.harness import TIMEOUT_S, Client, create, omap_set, read, running_store, setxattr, stat, writefull
 
 
 async def test_first_start_makes_an_fsid_and_two_pools(tmp_path):
     async with running_store(tmp_path / "s") as (store, _):
         fsid = store.fsid
-        assert {n: pool.name for n, pool in store.osdmap.pools.items()} == {1: "rbd", 2: "images"}
+        assert store.osdmap.pool_names == {1: "rbd", 2: "images"}
         assert store.osdmap.pools[1].pg_num == 32
         assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "s" / "data.mdb").stat().st_mode & 0o777 == 0o600
@@ -90,13 +91,13 @@ async def test_the_map_by_subscription(tmp_path):
     async with running_store(tmp_path / "s") as (store, client):
         client.mon.send_message(MMonSubscribe(what={"osdmap": Subscription(0), "config": Subscription(0)}))
         first = await asyncio.wait_for(client.unasked.get(), TIMEOUT_S)
-        assert (first.newest, list(first.maps)) == (1, [1])
+        assert (first.newest, list(first.fulls)) == (1, [1])
         once = Client(store._messengers[0].network)
         once.mon.send_message(MMonSubscribe(what={"osdmap": Subscription(2, SubscribeFlag.ONETIME)}))
         reply = await client.ask_mon(MPoolOp(fsid=store.fsid, pool=0, op=PoolOpCode.CREATE, name="p1"))
         assert (reply.reply_code, reply.epoch) == (0, 2)
         second = await asyncio.wait_for(client.unasked.get(), TIMEOUT_S)
-        assert second.maps[2].pool_id("p1") == 3
+        assert decode_osdmap(second.fulls[2]).pool_id("p1") == 3
         await client.ask_mon(MPoolOp(fsid=store.fsid, pool=0, op=PoolOpCode.CREATE, name="p2"))
         assert (await asyncio.wait_for(client.unasked.get(), TIMEOUT_S)).newest == 3
         assert (await asyncio.wait_for(once.unasked.get(), TIMEOUT_S)).newest == 2
@@ -132,7 +133,7 @@ async def test_many_pools_at_once_get_numbers_of_their_own(tmp_path):
         names = [f"p{n}" for n in range(10)]
         asked = [client.ask_mon(MPoolOp(fsid=store.fsid, pool=0, op=PoolOpCode.CREATE, name=name)) for name in names]
         assert {reply.reply_code for reply in await asyncio.gather(*asked)} == {0}
-        assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", *names]
+        assert list(store.osdmap.pool_names.values()) == ["rbd", "images", *names]
     async with running_store(tmp_path / "s") as (store, _):
         assert len(store.osdmap.pools) == 12
 
@@ -182,9 +183,9 @@ async def test_pools_of_a_lost_commit_are_made_again_one_by_one(tmp_path, monkey
         held.go.set()
         assert (await lost).result == -errno.ENOSPC
         assert {reply.reply_code for reply in await answers} == {0}
-        assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", "a", "b", "c"]
+        assert list(store.osdmap.pool_names.values()) == ["rbd", "images", "a", "b", "c"]
     async with running_store(tmp_path / "s") as (store, _):
-        assert [pool.name for pool in store.osdmap.pools.values()] == ["rbd", "images", "a", "b", "c"]
+        assert list(store.osdmap.pool_names.values()) == ["rbd", "images", "a", "b", "c"]
 
 
 async def test_removing_a_pool_waits_where_it_can_not_be_committed(tmp_path, monkeypatch):

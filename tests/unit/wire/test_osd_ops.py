@@ -1,13 +1,15 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.wire.errors import PeerError
 from cove.wire.osd_ops import ClassCall, OpCode, OSDOp, Xattr, call_op, xattr_op
-from cove.wire.osdmap import OSDMap, OsdState, PgPool
+from cove.wire.osdmap import PgPool, simple_osdmap
 from cove.wire.types import EntityName, EntityType, ObjectLocator, PgId, SnapContext
 
 NAMES = st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -56,7 +58,8 @@ def test_codes_say_what_an_operation_does():
 def test_the_map_places_objects(tmp_path):
     from uuid import uuid4
 
-    osdmap = OSDMap(uuid4(), 3, {1: PgPool("rbd", 32), 2: PgPool("x", 12)}, {0: OsdState("osd.0")})
+    pools = {1: PgPool(pg_num=32), 2: PgPool(pg_num=12)}
+    osdmap = simple_osdmap(uuid4(), 3, pools, {1: "rbd", 2: "x"}, {0: "v2:127.0.0.1:6800/1"})
     assert osdmap.pool_id("rbd") == 1
     assert osdmap.pool_id("none") is None
     raw = osdmap.raw_pg("foo", ObjectLocator(1))
@@ -65,7 +68,7 @@ def test_the_map_places_objects(tmp_path):
     assert str(osdmap.actual_pg(raw)) == "1.6"
     assert osdmap.raw_pg("foo", ObjectLocator(1, hash=9)).seed == 9
     assert osdmap.pg_to_osds(PgId(1, 6)).primary == 0
-    down = OSDMap(osdmap.fsid, 4, osdmap.pools, {0: OsdState("osd.0", up=False)})
+    down = replace(osdmap, epoch=4, osd_state=[1])
     assert down.pg_to_osds(PgId(1, 6)).primary == -1
 
 

@@ -1,0 +1,144 @@
+"""Which cluster, pool and namespace a `cove rados` command means: options that stand before or after its name.
+
+`cove rados -p rbd stat x` and `cove rados stat -p rbd x` are the same; what stands after the name wins. What is not
+given comes from the environment and from ceph.conf, as for Ceph's own tools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from .output import errors, quiet_logs
+
+if TYPE_CHECKING:  # it takes longer to import than `--help` takes to run
+    from ..rados import IoCtx, Rados
+
+T = TypeVar("T")
+PATIENCE_S = 0.7
+"""What is quicker than this shows no sign of going on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The options; None where one was not given."""
+
+    conf: str | None = None
+    name: str | None = None
+    id: str | None = None
+    keyring: str | None = None
+    pool: str | None = None
+    namespace: str | None = None
+    locator: str | None = None
+    connect_timeout: float | None = None
+
+    @property
+    def entity(self) -> str | None:
+        """Who to log in as, e.g. `client.admin`. Raises typer.BadParameter."""
+        if self.name is not None and self.id is not None and self.name != f"client.{self.id}":
+            raise typer.BadParameter(f"--name {self.name} and --id {self.id} contradict each other: give one of them")
+        return self.name if self.id is None else f"client.{self.id}"
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Rados]:
+        """A connected client. Raises rados errors."""
+        from ..rados import Rados
+
+        rados = Rados(self.conf, name=self.entity, keyring=self.keyring)
+        async with patience("connecting to the cluster"):
+            await rados.connect(self.connect_timeout)
+        try:
+            yield rados
+        finally:
+            await rados.shutdown()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[IoCtx]:
+        """The pool, with namespace and locator set. Raises typer.BadParameter, rados errors."""
+        if not self.pool:
+            raise typer.BadParameter("which pool? give it with -p POOL (`cove rados lspools` shows them)")
+        async with self.connect() as rados, rados.open_ioctx(self.pool) as ioctx:
+            if self.namespace:
+                ioctx.set_namespace(self.namespace)
+            if self.locator:
+                ioctx.set_locator_key(self.locator)
+            yield ioctx
+
+
+OPTIONS: dict[str, Any] = {
+    "conf": Annotated[str | None, typer.Option("--conf", "-c", metavar="FILE", help="The cluster's ceph.conf.")],
+    "name": Annotated[
+        str | None, typer.Option("--name", "-n", metavar="CLIENT", help="Log in as this user, such as client.admin.")
+    ],
+    "id": Annotated[str | None, typer.Option("--id", metavar="ID", help="The same without `client.`.")],
+    "keyring": Annotated[str | None, typer.Option("--keyring", "-k", metavar="FILE", help="Where the user's key is.")],
+    "pool": Annotated[str | None, typer.Option("--pool", "-p", metavar="POOL", help="The pool of the objects.")],
+    "namespace": Annotated[
+        str | None, typer.Option("--namespace", "-N", metavar="NAME", help="The namespace in the pool.")
+    ],
+    "locator": Annotated[
+        str | None, typer.Option("--locator", metavar="KEY", help="The key that places the object, if not its name.")
+    ],
+    "connect_timeout": Annotated[
+        float | None,
+        typer.Option("--connect-timeout", metavar="S", min=0.01, help="Seconds to wait for the cluster; default: 30."),
+    ],
+}
+"""Option → how typer is told of it."""
+
+
+def with_cluster(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command these options: in place of its parameter `cluster`, which gets them as a `Cluster`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "cluster"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    common = [inspect.Parameter(n, keyword, annotation=hint, default=None) for n, hint in OPTIONS.items()]
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+    @functools.wraps(command)
+    def run(ctx: typer.Context, **values: Any) -> T:
+        given = {name: values.pop(name) for name in OPTIONS}
+        before = ctx.obj if isinstance(ctx.obj, Cluster) else Cluster()
+        cluster = replace(before, **{name: value for name, value in given.items() if value is not None})
+        ctx.obj = cluster
+        return command(cluster, **values)
+
+    parameters = [context, *(parameter.replace(kind=keyword) for parameter in own), *common]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+assert set(OPTIONS) == {field.name for field in fields(Cluster)}
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work on an event loop of its own."""
+    import uvloop
+
+    quiet_logs()
+    return uvloop.run(work)
+
+
+@asynccontextmanager
+async def patience(text: str) -> AsyncIterator[None]:
+    """A spinner on the terminal, if it takes long."""
+    if not errors.is_terminal:
+        yield
+        return
+    status = errors.status(text)
+    handle = asyncio.get_running_loop().call_later(PATIENCE_S, status.start)
+    try:
+        yield
+    finally:
+        handle.cancel()
+        status.stop()
+
+

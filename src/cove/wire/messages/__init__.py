@@ -1,0 +1,127 @@
+"""The messages that clients, monitors, managers and OSDs exchange, each a typed class that knows its layouts.
+
+`base` has what they share and how a layout is written as a table; `osd_op` the request to an OSD and its answer, which
+are most of the traffic; the other modules the classes by subject. `MESSAGES` lists every class that can be received.
+
+Source: Ceph's msg/Message.h (type numbers).
+"""
+
+from .auth import MAuth, MAuthReply
+from .base import PRIO_DEFAULT, PRIO_HIGH, PRIO_LOW, PRIO_OSD_OP, Message, MessageHeader, MessageParts
+from .log import LogEntry, LogSource, MLog, MLogAck
+from .mgr import (
+    MCommand,
+    MCommandReply,
+    MMgrClose,
+    MMgrCommand,
+    MMgrCommandReply,
+    MMgrConfigure,
+    MMgrMap,
+    MMgrOpen,
+    ServiceDaemon,
+)
+from .mon import (
+    MConfig,
+    MMonCommand,
+    MMonCommandAck,
+    MMonGetMap,
+    MMonGetVersion,
+    MMonGetVersionReply,
+    MMonMap,
+    MMonSubscribe,
+    MMonSubscribeAck,
+    MPing,
+    SubscribeFlag,
+    Subscription,
+)
+from .osd import BackoffOp, MOSDBackoff, MOSDMap, MWatchNotify, NotifyCode
+from .osd_op import MOSDOp, MOSDOpReply
+from .pools import MGetPoolStats, MGetPoolStatsReply, MPoolOp, MPoolOpReply, MStatfs, MStatfsReply, PoolOpCode
+
+MESSAGES: tuple[type[Message], ...] = (
+    MAuth,
+    MAuthReply,
+    MCommand,
+    MCommandReply,
+    MConfig,
+    MGetPoolStats,
+    MGetPoolStatsReply,
+    MLog,
+    MLogAck,
+    MMgrClose,
+    MMgrCommand,
+    MMgrCommandReply,
+    MMgrConfigure,
+    MMgrMap,
+    MMgrOpen,
+    MMonCommand,
+    MMonCommandAck,
+    MMonGetMap,
+    MMonGetVersion,
+    MMonGetVersionReply,
+    MMonMap,
+    MMonSubscribe,
+    MMonSubscribeAck,
+    MOSDBackoff,
+    MOSDMap,
+    MOSDOp,
+    MOSDOpReply,
+    MPing,
+    MPoolOp,
+    MPoolOpReply,
+    MStatfs,
+    MStatfsReply,
+    MWatchNotify,
+)
+
+__all__ = [
+    "MESSAGES",
+    "PRIO_DEFAULT",
+    "PRIO_HIGH",
+    "PRIO_LOW",
+    "PRIO_OSD_OP",
+    "BackoffOp",
+    "LogEntry",
+    "LogSource",
+    "MAuth",
+    "MAuthReply",
+    "MCommand",
+    "MCommandReply",
+    "MConfig",
+    "MGetPoolStats",
+    "MGetPoolStatsReply",
+    "MLog",
+    "MLogAck",
+    "MMgrClose",
+    "MMgrCommand",
+    "MMgrCommandReply",
+    "MMgrConfigure",
+    "MMgrMap",
+    "MMgrOpen",
+    "MMonCommand",
+    "MMonCommandAck",
+    "MMonGetMap",
+    "MMonGetVersion",
+    "MMonGetVersionReply",
+    "MMonMap",
+    "MMonSubscribe",
+    "MMonSubscribeAck",
+    "MOSDBackoff",
+    "MOSDMap",
+    "MOSDOp",
+    "MOSDOpReply",
+    "MPing",
+    "MPoolOp",
+    "MPoolOpReply",
+    "MStatfs",
+    "MStatfsReply",
+    "MWatchNotify",
+    "Message",
+    "MessageHeader",
+    "MessageParts",
+    "NotifyCode",
+    "PoolOpCode",
+    "ServiceDaemon",
+    "SubscribeFlag",
+    "Subscription",
+]

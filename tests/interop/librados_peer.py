@@ -1,0 +1,147 @@
+"""What librados does: run by Debian's own Python (which has the `rados` module), one JSON request a line, one answer each.
+
+Requests are `{"do": NAME, ...}`; an answer is `{"value": ...}` or `{"error": NEGATIVE ERRNO, "text": ...}`. Bytes are
+`{"hex": "..."}` both ways. `peer.py` is the other end.
+"""
+
+import importlib
+import json
+import sys
+import traceback
+
+
+class Peer:
+    """A client of librados, with an io context for each (pool, namespace, locator) that is asked for."""
+
+    def __init__(self, conf, name, options):
+        self.rados = importlib.import_module("rados")
+        self.cluster = self.rados.Rados(conffile=conf, name=name, conf=options)
+        self.cluster.connect(timeout=20)
+        self.contexts = {}
+
+    def ioctx(self, pool, nspace="", locator=""):
+        key = (pool, nspace, locator)
+        if key not in self.contexts:
+            found = self.contexts[key] = self.cluster.open_ioctx(pool)
+            found.set_namespace(nspace)
+            found.set_locator_key(locator)
+        return self.contexts[key]
+
+    def command(self, target, cmd, indata=b"", timeout=30):
+        """`target`: "mon", "mgr" or an OSD's number."""
+        text = json.dumps(cmd)
+        if target == "mon":
+            code, out, status = self.cluster.mon_command(text, indata, timeout)
+        elif target == "mgr":
+            code, out, status = self.cluster.mgr_command(text, indata, timeout)
+        else:
+            code, out, status = self.cluster.osd_command(target, text, indata, timeout)
+        return {"code": code, "out": out, "status": status}
+
+    # the cluster
+
+    def fsid(self):
+        return self.cluster.get_fsid()
+
+    def cluster_stat(self):
+        return self.cluster.get_cluster_stats()
+
+    def pools(self):
+        self.cluster.wait_for_latest_osdmap()
+        return self.cluster.list_pools()
+
+    def osd_map(self, objects):
+        """`osd map` of each [pool, object, namespace]."""
+        found = []
+        for pool, oid, nspace in objects:
+            command = {"prefix": "osd map", "pool": pool, "object": oid, "format": "json"}
+            code, out, status = self.cluster.mon_command(
+                json.dumps(command | ({"nspace": nspace} if nspace else {})), b"", 30
+            )
+            if code:
+                raise RuntimeError(f"{command}: {code} {status}")
+            found.append(json.loads(out))
+        return found
+
+    # objects; `at` is [pool, namespace, locator]
+
+    def call(self, at, method, *args):
+        """Any method of an io context by name: read, write, stat, get_xattr, …"""
+        answer = getattr(self.ioctx(*at), method)(*args)
+        if method == "stat":
+            return [answer[0]]
+        return answer
+
+    def xattrs(self, at, oid):
+        return dict(self.ioctx(*at).get_xattrs(oid))
+
+    def listing(self, at):
+        """[name, namespace, locator] of each object; namespace "*" is all."""
+        io = self.cluster.open_ioctx(at[0])
+        io.set_namespace(self.rados.LIBRADOS_ALL_NSPACES if at[1] == "*" else at[1])
+        found = [[entry.key, entry.nspace, entry.locator_key or ""] for entry in io.list_objects()]
+        io.close()
+        return found
+
+    def write_op(self, at, oid, steps):
+        """A compound operation: steps are [method of WriteOp, arguments…]; omap ones are methods of the io context."""
+        io = self.ioctx(*at)
+        with self.rados.WriteOpCtx() as op:
+            for method, *args in steps:
+                if hasattr(op, method):
+                    getattr(op, method)(*args)
+                else:
+                    getattr(io, method)(op, *args)
+            io.operate_write_op(op, oid)
+
+    def omap(self, at, oid, start_after="", prefix="", count=1000000):
+        """Keys and values, as pairs, page by page."""
+        io, all_of_them = self.ioctx(*at), []
+        while True:
+            with self.rados.ReadOpCtx() as op:
+                found, _ = io.get_omap_vals(op, start_after, prefix, count)
+                io.operate_read_op(op, oid)
+                page = [[key, value or b""] for key, value in found]
+            all_of_them += page
+            if not page:
+                return all_of_them
+            start_after = page[-1][0]
+
+
+def plain(value):
+    """A value that JSON can carry."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def rich(value):
+    """The reverse of `plain`."""
+    if isinstance(value, dict):
+        return bytes.fromhex(value["hex"]) if set(value) == {"hex"} else {key: rich(item) for key, item in value.items()}
+    return [rich(item) for item in value] if isinstance(value, list) else value
+
+
+def main():
+    conf, name, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    peer = None
+    for line in sys.stdin:
+        try:
+            if peer is None:
+                peer = Peer(conf, name, options)
+            request = rich(json.loads(line))
+            answer = {"value": plain(getattr(peer, request["do"])(*request["args"]))}
+        except Exception as problem:
+            number = getattr(problem, "errno", None)
+            if number is None:
+                traceback.print_exc()
+            answer = {"error": -abs(number or 0), "text": f"{type(problem).__name__}: {problem}"}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+main()
