@@ -17,7 +17,8 @@ from typing import Any
 
 def run_sync(call: Callable[[int], object], seconds: float) -> list[float]:
     """One after the other, as most programs do; latencies in seconds."""
-    latencies, number, deadline = [], 0, time.perf_counter() + seconds
+    latencies: list[float] = []
+    number, deadline = 0, time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
         if start > deadline:
@@ -74,6 +75,40 @@ class Aio:
         self.submit(number, complete)
 
 
+def serve(ioctx: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """One measurement. Latencies, seconds it took, and seconds of CPU."""
+    objects, block = request["objects"], request["block"]
+    data = bytes(block)
+    names = [f"bench.{number}" for number in range(objects)]
+
+    def call(number: int) -> object:
+        if request["what"] == "write":
+            return ioctx.write_full(names[number % objects], data)
+        return ioctx.read(names[number % objects], block)
+
+    def submit_write(number: int, complete: Callable[..., None]) -> object:
+        return ioctx.aio_write_full(names[number % objects], data, complete)
+
+    def submit_read(number: int, complete: Callable[..., None]) -> object:
+        return ioctx.aio_read(names[number % objects], block, 0, complete)
+
+    submit = submit_write if request["what"] == "write" else submit_read
+
+    def load(seconds: float) -> list[float]:
+        if request["api"] == "sync":
+            return run_sync(call, seconds)
+        aio = Aio(submit, request["depth"], seconds)
+        found = aio.run()
+        if aio.failed:
+            raise SystemExit(f"{aio.failed} operations failed")
+        return found
+
+    load(0.3)  # warm up
+    began, cpu = time.perf_counter(), time.process_time()
+    latencies = load(request["seconds"])
+    return {"latencies": latencies, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     rados = importlib.import_module("rados")
@@ -81,39 +116,7 @@ def main() -> None:
     cluster.connect(timeout=30)
     ioctx = cluster.open_ioctx(sys.argv[2])
     for line in sys.stdin:
-        request = json.loads(line)
-        objects, block = request["objects"], request["block"]
-        data = bytes(block)
-        names = [f"bench.{number}" for number in range(objects)]
-        if request["what"] == "write":
-
-            def call(number: int) -> object:
-                return ioctx.write_full(names[number % objects], data)
-
-            def submit(number: int, complete: Callable[..., None]) -> object:
-                return ioctx.aio_write_full(names[number % objects], data, complete)
-        else:
-
-            def call(number: int) -> object:
-                return ioctx.read(names[number % objects], block)
-
-            def submit(number: int, complete: Callable[..., None]) -> object:
-                return ioctx.aio_read(names[number % objects], block, 0, complete)
-
-        def load(seconds: float) -> list[float]:
-            if request["api"] == "sync":
-                return run_sync(call, seconds)
-            aio = Aio(submit, request["depth"], seconds)
-            found = aio.run()
-            if aio.failed:
-                raise SystemExit(f"{aio.failed} operations failed")
-            return found
-
-        load(0.3)  # warm up
-        began, cpu = time.perf_counter(), time.process_time()
-        latencies = load(request["seconds"])
-        cpu, elapsed = time.process_time() - cpu, time.perf_counter() - began
-        print(json.dumps({"latencies": latencies, "seconds": elapsed, "cpu": cpu}), flush=True)
+        print(json.dumps(serve(ioctx, json.loads(line))), flush=True)
 
 
 main()

@@ -14,20 +14,18 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uvloop
+from tests.interop.ceph_cluster import CephCluster
+from tests.interop.peer import DEBIAN_PYTHON
 
 from cove.rados import IoCtx, Rados, ReadOp, WriteOp
 from cove.rados.operations import OpVector
-from tests.interop.ceph_cluster import CephCluster
-from tests.interop.peer import DEBIAN_PYTHON
 
 from .figures import percentile
 from .rados_store import Load
@@ -206,7 +204,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="for each row")
     parser.add_argument("--json", action="store_true", help="only the line of JSON")
     arguments = parser.parse_args()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with ExitStack() as stack:
         conf = arguments.conf
         if conf is None:

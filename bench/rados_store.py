@@ -14,14 +14,11 @@ import asyncio
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import structlog
 
 from cove.messenger import Connection, Dispatcher, LoopbackMessenger, LoopbackNetwork
 from cove.rados import AioCompletion, IoCtx, LoopbackTransport, Rados, RadosConf, ReadOp, WriteOp
@@ -253,7 +250,6 @@ def main() -> None:
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--json", action="store_true", help="only the line of JSON")
     arguments = parser.parse_args()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
     async def run() -> list[Row]:
         with tempfile.TemporaryDirectory(prefix="cove-bench-", dir=arguments.directory) as directory:

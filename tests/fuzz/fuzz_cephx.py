@@ -1,11 +1,10 @@
 """Any bytes at any place of cephx are a value, a refusal or a PeerError; also where they are sealed with the right key.
 
-`python -m tests.fuzz.fuzz_cephx` runs it with atheris; the unit tests feed it with a few inputs.
+The first byte of an input chooses the place.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from cove.wire.auth import AuthDone, AuthMethod, AuthMore, AuthRefused, ConnectionMode
@@ -148,7 +147,6 @@ def one_input(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    import atheris
+    from tests.fuzz.runner import main
 
-    atheris.Setup(sys.argv, lambda data: one_input(bytes(data)))
-    atheris.Fuzz()
+    main(one_input)

@@ -1,13 +1,8 @@
-"""Any bytes are a CRUSH map or a PeerError; any map gives mappings or a PeerError, in bounded time.
-
-`python -m tests.fuzz.fuzz_crush` runs it with atheris; the unit tests feed it with a few inputs.
-"""
+"""Any bytes are a CRUSH map or a PeerError; any map gives mappings or a PeerError, in bounded time."""
 
 from __future__ import annotations
 
-import sys
-
-from cove.wire.crush.map import ITEM_NONE, WEIGHT_ONE, RuleType, decode_crush, encode_crush
+from cove.wire.crush.map import ITEM_NONE, WEIGHT_ONE, CrushMap, RuleType, decode_crush, encode_crush
 from cove.wire.crush.mapper import do_rule
 from cove.wire.errors import PeerError
 from cove.wire.features import CRUSH_MSR, SUPPORTED
@@ -38,9 +33,12 @@ def one_input(data: bytes) -> None:
                 assert all(WEIGHTS[osd] for osd in osds)
 
 
-if __name__ == "__main__":
-    import atheris
+def seeds() -> list[bytes]:
+    """A flat map."""
+    return [encode_crush(CrushMap.simple(range(len(WEIGHTS))), SUPPORTED | CRUSH_MSR)]
 
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, lambda data: one_input(bytes(data)))
-    atheris.Fuzz()
+
+if __name__ == "__main__":
+    from tests.fuzz.runner import main
+
+    main(one_input, seeds())

@@ -1,7 +1,4 @@
-"""Any bytes are a message or a PeerError; what is a message survives being encoded and decoded again.
-
-`python -m tests.fuzz.fuzz_messages` runs it with atheris; the unit tests feed it with a few inputs.
-"""
+"""Any bytes are a message or a PeerError; what is a message survives being encoded and decoded again."""
 
 from __future__ import annotations
 

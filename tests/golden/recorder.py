@@ -4,8 +4,8 @@
         recorder.record(header, front, middle, data, "from server")
 
 A message is kept if its content is new and there are not yet enough of its kind: of its type, its version and, for
-requests to OSDs and their answers, its operations. Messages of log-in are never kept. What is kept goes into a public
-repository: record only a cluster made for the purpose, on a host with a name that says nothing.
+requests to OSDs and their answers, its operations (for backoffs, the step). Messages of log-in are never kept. What is
+kept goes into a public repository: record only a cluster made for the purpose, on a host with a name that says nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Self
 from cove.wire.encoding import Buffer
 from cove.wire.errors import PeerError
 from cove.wire.message_codec import MessageHeader, decode_message
-from cove.wire.messages import MESSAGES, MAuth, MAuthReply, MOSDOp, MOSDOpReply
+from cove.wire.messages import MESSAGES, MAuth, MAuthReply, MOSDBackoff, MOSDOp, MOSDOpReply
 
 MESSAGES_DIR = Path(__file__).resolve().parent / "messages"
 INDEX = "index.json"
@@ -99,6 +99,8 @@ def _kind(name: str, header: MessageHeader, front: bytes, data: bytes) -> str:
         return kind + " undecodable"
     if isinstance(message, MOSDOp):
         return f"{kind} {' '.join(op.name for op in message.ops)}"
+    if isinstance(message, MOSDBackoff):
+        return f"{kind} {message.op}"
     if isinstance(message, MOSDOpReply):
         return f"{kind} {' '.join(op.name for op in message.ops)} {message.result}"
     return kind

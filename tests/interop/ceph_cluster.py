@@ -232,6 +232,7 @@ class CephCluster:
             "mon_data_avail_warn": 2,
             "mon_data_avail_crit": 1,
             "mon_osd_down_out_interval": 3600,
+            "mon_tick_interval": 1,
             "paxos_propose_interval": 0.02,
             "paxos_min_wait": 0.01,
         }
@@ -240,6 +241,7 @@ class CephCluster:
             "keyring": here / "mgr" / "$id" / "keyring",
             "mgr_initial_modules": "",
             "mgr_stats_period": 1,
+            "mgr_tick_period": 1,
         }
         osd = {
             "osd_data": here / "osd" / "$id",
@@ -335,9 +337,9 @@ class CephCluster:
 
     def _mkfs(self, number: int, monmap: str) -> subprocess.Popen[bytes]:
         with (self.directory / "log" / f"mkfs.{number}.out").open("wb") as output:
+            make = ["ceph-osd", "--mkfs", "-i", str(number), "-c", str(self.daemon_conf_path), "--monmap", monmap]
             return subprocess.Popen(
-                ["ceph-osd", "--mkfs", "-i", str(number), "-c", str(self.daemon_conf_path), "--monmap", monmap]
-                + ["--osd-uuid", self._osd_uuids[number], "--no-mon-config"],
+                [*make, "--osd-uuid", self._osd_uuids[number], "--no-mon-config"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -406,7 +408,12 @@ class CephCluster:
         """The same, for output that is not text."""
         words = [word if isinstance(word, bytes) else str(word) for word in command]
         result = subprocess.run(
-            words, input=stdin or b"", capture_output=True, timeout=TOOL_TIMEOUT_S, env=_clean_environment(), check=False
+            words,
+            input=stdin or b"",
+            capture_output=True,
+            timeout=TOOL_TIMEOUT_S,
+            env=_clean_environment(),
+            check=False,
         )
         if result.returncode:
             text = (result.stdout + result.stderr).decode(errors="replace")

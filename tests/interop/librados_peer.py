@@ -1,4 +1,4 @@
-"""What librados does: run by Debian's own Python (which has the `rados` module), one JSON request a line, one answer each.
+"""What librados does: run by Debian's own Python, which has the `rados` module. A line of JSON asks, one answers.
 
 Requests are `{"do": NAME, ...}`; an answer is `{"value": ...}` or `{"error": NEGATIVE ERRNO, "text": ...}`. Bytes are
 `{"hex": "..."}` both ways. `peer.py` is the other end.
@@ -8,18 +8,19 @@ import importlib
 import json
 import sys
 import traceback
+from typing import Any
 
 
 class Peer:
     """A client of librados, with an io context for each (pool, namespace, locator) that is asked for."""
 
-    def __init__(self, conf, name, options):
+    def __init__(self, conf: str, name: str, options: dict[str, str]) -> None:
         self.rados = importlib.import_module("rados")
         self.cluster = self.rados.Rados(conffile=conf, name=name, conf=options)
         self.cluster.connect(timeout=20)
-        self.contexts = {}
+        self.contexts: dict[tuple[str, str, str], Any] = {}
 
-    def ioctx(self, pool, nspace="", locator=""):
+    def ioctx(self, pool: str, nspace: str = "", locator: str = "") -> Any:
         key = (pool, nspace, locator)
         if key not in self.contexts:
             found = self.contexts[key] = self.cluster.open_ioctx(pool)
@@ -27,7 +28,7 @@ class Peer:
             found.set_locator_key(locator)
         return self.contexts[key]
 
-    def command(self, target, cmd, indata=b"", timeout=30):
+    def command(self, target: Any, cmd: dict[str, Any], indata: bytes = b"", timeout: int = 30) -> Any:
         """`target`: "mon", "mgr" or an OSD's number."""
         text = json.dumps(cmd)
         if target == "mon":
@@ -40,17 +41,17 @@ class Peer:
 
     # the cluster
 
-    def fsid(self):
+    def fsid(self) -> Any:
         return self.cluster.get_fsid()
 
-    def cluster_stat(self):
+    def cluster_stat(self) -> Any:
         return self.cluster.get_cluster_stats()
 
-    def pools(self):
+    def pools(self) -> Any:
         self.cluster.wait_for_latest_osdmap()
         return self.cluster.list_pools()
 
-    def osd_map(self, objects):
+    def osd_map(self, objects: list[list[str]]) -> Any:
         """`osd map` of each [pool, object, namespace]."""
         found = []
         for pool, oid, nspace in objects:
@@ -65,17 +66,17 @@ class Peer:
 
     # objects; `at` is [pool, namespace, locator]
 
-    def call(self, at, method, *args):
+    def call(self, at: list[str], method: str, *args: Any) -> Any:
         """Any method of an io context by name: read, write, stat, get_xattr, …"""
         answer = getattr(self.ioctx(*at), method)(*args)
         if method == "stat":
             return [answer[0]]
         return answer
 
-    def xattrs(self, at, oid):
+    def xattrs(self, at: list[str], oid: str) -> Any:
         return dict(self.ioctx(*at).get_xattrs(oid))
 
-    def listing(self, at):
+    def listing(self, at: list[str]) -> Any:
         """[name, namespace, locator] of each object; namespace "*" is all."""
         io = self.cluster.open_ioctx(at[0])
         io.set_namespace(self.rados.LIBRADOS_ALL_NSPACES if at[1] == "*" else at[1])
@@ -83,7 +84,7 @@ class Peer:
         io.close()
         return found
 
-    def write_op(self, at, oid, steps):
+    def write_op(self, at: list[str], oid: str, steps: list[list[Any]]) -> None:
         """A compound operation: steps are [method of WriteOp, arguments…]; omap ones are methods of the io context."""
         io = self.ioctx(*at)
         with self.rados.WriteOpCtx() as op:
@@ -94,9 +95,10 @@ class Peer:
                     getattr(io, method)(op, *args)
             io.operate_write_op(op, oid)
 
-    def omap(self, at, oid, start_after="", prefix="", count=1000000):
+    def omap(self, at: list[str], oid: str, start_after: str = "", prefix: str = "", count: int = 1000000) -> Any:
         """Keys and values, as pairs, page by page."""
-        io, all_of_them = self.ioctx(*at), []
+        io = self.ioctx(*at)
+        all_of_them: list[Any] = []
         while True:
             with self.rados.ReadOpCtx() as op:
                 found, _ = io.get_omap_vals(op, start_after, prefix, count)
@@ -108,7 +110,7 @@ class Peer:
             start_after = page[-1][0]
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A value that JSON can carry."""
     if isinstance(value, bytes):
         return {"hex": value.hex()}
@@ -119,14 +121,16 @@ def plain(value):
     return value
 
 
-def rich(value):
+def rich(value: Any) -> Any:
     """The reverse of `plain`."""
     if isinstance(value, dict):
-        return bytes.fromhex(value["hex"]) if set(value) == {"hex"} else {key: rich(item) for key, item in value.items()}
+        return (
+            bytes.fromhex(value["hex"]) if set(value) == {"hex"} else {key: rich(item) for key, item in value.items()}
+        )
     return [rich(item) for item in value] if isinstance(value, list) else value
 
 
-def main():
+def main() -> None:
     conf, name, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     peer = None
     for line in sys.stdin:
@@ -134,7 +138,7 @@ def main():
             if peer is None:
                 peer = Peer(conf, name, options)
             request = rich(json.loads(line))
-            answer = {"value": plain(getattr(peer, request["do"])(*request["args"]))}
+            answer: dict[str, Any] = {"value": plain(getattr(peer, request["do"])(*request["args"]))}
         except Exception as problem:
             number = getattr(problem, "errno", None)
             if number is None:

@@ -56,7 +56,9 @@ async def test_omap_of_thousands_of_keys_page_by_page(ioctx: IoCtx, librados: Li
 
 
 async def test_omap_ranges_and_removal(ioctx: IoCtx, librados: Librados, oid: str) -> None:
-    librados.ask("write_op", [POOL], oid, [["set_omap", [f"k{n:03d}" for n in range(300)], [b"v%d" % n for n in range(300)]]])
+    librados.ask(
+        "write_op", [POOL], oid, [["set_omap", [f"k{n:03d}" for n in range(300)], [b"v%d" % n for n in range(300)]]]
+    )
     assert (await ioctx.omap_get_keys(oid)).keys == [f"k{n:03d}" for n in range(300)]
     await ioctx.omap_rm_keys(oid, ["k000", "k299", "not there"])
     await ioctx.operate(oid, WriteOp().omap_rm_range("k010", "k290"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -51,9 +52,7 @@ CASES = {
     "exists": Case(lambda: WriteOp().create(exclusive=True), [["new", 1]], errno.EEXIST),
     "compare": Case(lambda: WriteOp().cmpext(b"daxa"), [["cmpext", b"daxa", 0]], errno.ECANCELED),
     "old version": Case(lambda: WriteOp().assert_version(1), [["assert_version", 1]], errno.ERANGE),
-    "future version": Case(
-        lambda: WriteOp().assert_version(1 << 50), [["assert_version", 1 << 50]], errno.EOVERFLOW
-    ),
+    "future version": Case(lambda: WriteOp().assert_version(1 << 50), [["assert_version", 1 << 50]], errno.EOVERFLOW),
 }
 
 
@@ -62,14 +61,11 @@ async def test_same_number(ioctx: IoCtx, librados: Librados, oid: str, name: str
     case = CASES[name]
     await ioctx.write_full(oid, b"")
     await ioctx.write_full(oid, b"data")
+    method, where, *arguments = case.theirs if isinstance(case.theirs, tuple) else ("", oid)
+    where = where.replace("{oid}", oid)
+    ask = partial(librados.call, POOL, method, where, *arguments) if method else None
     with pytest.raises(LibradosError) as theirs:
-        if isinstance(case.theirs, list):
-            where = oid
-            librados.ask("write_op", [POOL], oid, case.theirs)
-        else:
-            method, where, *arguments = case.theirs
-            where = where.replace("{oid}", oid)
-            librados.call(POOL, method, where, *arguments)
+        (ask or partial(librados.ask, "write_op", [POOL], oid, case.theirs))()
     with pytest.raises(Error) as ours:
         await ioctx.operate(where, case.ours())
     if name == "compare":

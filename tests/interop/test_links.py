@@ -86,7 +86,15 @@ async def test_no_authentication(no_auth: CephCluster) -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["{a}", "{a}:3300", "v2:{a}:3300", "v2:{a}:3300/0", "[v2:{a}:3300/0]", "[v2:{a}:3300/0,v1:{a}:6789/0]", "[v1:{a}:6789,v2:{a}:3300]"],
+    [
+        "{a}",
+        "{a}:3300",
+        "v2:{a}:3300",
+        "v2:{a}:3300/0",
+        "[v2:{a}:3300/0]",
+        "[v2:{a}:3300/0,v1:{a}:6789/0]",
+        "[v1:{a}:6789,v2:{a}:3300]",
+    ],
 )
 async def test_forms_of_mon_host(one_osd: CephCluster, form: str) -> None:
     conf = one_osd.client_conf("mon-host", mon_host=form.format(a=one_osd.address))
@@ -175,7 +183,9 @@ async def test_no_keys_where_the_cluster_wants_them(one_osd: CephCluster) -> Non
     assert "none" in str(error)
 
 
-@pytest.mark.parametrize("caps", [{"mon": "allow r"}, {"mon": "allow r", "osd": "allow * pool=other"}], ids=["none", "other"])
+@pytest.mark.parametrize(
+    "caps", [{"mon": "allow r"}, {"mon": "allow r", "osd": "allow * pool=other"}], ids=["none", "other"]
+)
 async def test_no_capabilities_on_osds(one_osd: CephCluster, caps: dict[str, str]) -> None:
     name = f"client.capless{len(caps)}"
     conf = one_osd.client_conf(name, keyring=str(one_osd.add_user(name, caps)))
@@ -189,7 +199,9 @@ async def test_no_capabilities_on_osds(one_osd: CephCluster, caps: dict[str, str
 async def test_capabilities_to_read_only(one_osd: CephCluster) -> None:
     one_osd.peer().call(POOL, "write_full", "readable", b"yes")
     name = "client.reader"
-    conf = one_osd.client_conf(name, keyring=str(one_osd.add_user(name, {"mon": "allow r", "osd": f"allow r pool={POOL}"})))
+    conf = one_osd.client_conf(
+        name, keyring=str(one_osd.add_user(name, {"mon": "allow r", "osd": f"allow r pool={POOL}"}))
+    )
     async with Rados(conf, name=name) as cluster, cluster.open_ioctx(POOL) as ioctx:
         assert await ioctx.read("readable") == b"yes"
         with pytest.raises(PermissionDenied) as error:

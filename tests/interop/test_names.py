@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cove.rados import ALL_NAMESPACES, IoCtx, NameTooLong, Rados
+from cove.rados import ALL_NAMESPACES, IoCtx, NameTooLong, Rados, WriteOp
 
 from .ceph_cluster import CephCluster
 from .conftest import POOL
@@ -100,18 +100,12 @@ async def test_listing_of_thousands(client: Rados, librados: Librados, own_pool:
     async with client.open_ioctx(own_pool) as ioctx:
         wanted = [f"object {number}" for number in range(6000)]
         for name in wanted:
-            ioctx.aio_operate(name, _empty())
+            ioctx.aio_operate(name, WriteOp().create())
         await ioctx.aio_flush(60)
         ours = [entry.name async for entry in ioctx.list_objects()]
         assert len(ours) == len(set(ours))
         theirs = [name for name, _, _ in librados.ask("listing", [own_pool, ""])]
         assert sorted(ours) == sorted(theirs) == sorted(wanted)
-
-
-def _empty():
-    from cove.rados import WriteOp
-
-    return WriteOp().create()
 
 
 async def test_listing_of_an_empty_pool(client: Rados, own_pool: str) -> None:

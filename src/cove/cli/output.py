@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -46,9 +47,7 @@ def quiet_logs() -> None:
     """Keep what the server's parts log out of a command's output; for those few commands that use such parts."""
     import logging
 
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.getLogger("cove").setLevel(logging.ERROR)
 
 
 class Format(StrEnum):
@@ -107,7 +106,9 @@ def print_list(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for column in columns:
         folds = column in FOLDABLE
-        width = min(FOLDED_WIDTH, max(len(str(row.get(column, ""))) for row in rows)) if folds else None
+        lines = [line for row in rows for line in cell(row.get(column)).plain.splitlines()]
+        width = max(map(cell_len, lines), default=0)
+        width = min(FOLDED_WIDTH, width) if folds else max(width, cell_len(column))
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=not folds, min_width=width)
     for row in rows:
         table.add_row(*(cell(row.get(column)) for column in columns))

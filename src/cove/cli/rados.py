@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Objects and pools of a Ceph cluster.", no_args_is_help=True)
 ObjectArgument = Annotated[str, typer.Argument(metavar="OBJ", help="The object's name.")]
-COUNTERS = ("objects", "clones", "copies", "degraded", "unfound")
+DF_COLUMNS = ("pool", "used", "objects", "degraded", "unfound", "reads", "read", "writes", "written")
 
 
 @app.callback()
@@ -96,7 +96,7 @@ def df(cluster: Cluster, format: FormatOption = Format.TABLE) -> None:
         | {"read": human_bytes(row["read_bytes"]), "written": human_bytes(row["written_bytes"])}
         for row in found["pools"]
     ]
-    print_list(rows, ("pool", "used", *COUNTERS, "reads", "read", "writes", "written"), format, empty="no pools")
+    print_list(rows, DF_COLUMNS, format, empty="no pools")
     sizes = [human_bytes(found[key]) for key in ("used_bytes", "available_bytes", "total_bytes")]
     say(f"{found['objects']} objects · {sizes[0]} used · {sizes[1]} free of {sizes[2]}", "cluster")
 
@@ -193,10 +193,9 @@ def stat(cluster: Cluster, oid: ObjectArgument, format: FormatOption = Format.TA
     if format is Format.JSON:
         print_json(found)
         return
-    local = datetime.fromisoformat(found["modified"]).astimezone()
-    size = f"{human_bytes(found.pop('size_bytes'))}"
-    rows = found | {"size": size, "modified": local.isoformat(sep=" ", timespec="milliseconds")}
-    print_one({key: value for key, value in rows.items() if value}, format)
+    modified = datetime.fromisoformat(found.pop("modified")).astimezone()
+    size = human_bytes(found.pop("size_bytes"))
+    print_one(found | {"size": size, "modified": modified.isoformat(sep=" ", timespec="milliseconds")}, format)
 
 
 def identity(ioctx: IoCtx, oid: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ SIZE_MAX = 64 << 20
 DEPTH_MAX = 1024
 CLEAN_UP_TIMEOUT_S = 60.0
 SHOWN_EVERY_S = 0.2
-COLUMNS = ("what", "size", "depth", "operations", "ops_per_s", "rate", "p50", "p99", "longest", "cpu_per_op")
+COLUMNS = ("what", "size", "depth", "ops", "per_s", "rate", "p50", "p99", "longest", "cpu")
 
 
 class Mode(StrEnum):
@@ -127,7 +127,9 @@ class Bench:
 
         return ReadOp().read(self.size)
 
-    async def _load(self, what: str, make: Callable[[], WriteOp | ReadOp], count: int | None = None) -> tuple[Load, float]:
+    async def _load(
+        self, what: str, make: Callable[[], WriteOp | ReadOp], count: int | None = None
+    ) -> tuple[Load, float]:
         load = Load(self.ioctx, make, self.names, self.depth)
         total = self.seconds if count is None else count
         task = self._progress.add_task(what, total=total, rate="")
@@ -191,13 +193,13 @@ def for_people(row: dict[str, Any]) -> dict[str, Any]:
         "what": row["what"],
         "size": human_bytes(row["size_bytes"]),
         "depth": row["depth"],
-        "operations": row["operations"],
-        "ops_per_s": f"{row['ops_per_s']:,.0f}",
+        "ops": row["operations"],
+        "per_s": f"{row['ops_per_s']:,.0f}",
         "rate": f"{human_bytes(row['bytes_per_s'])}/s",
         "p50": duration(row["p50_ms"] / 1e3),
         "p99": duration(row["p99_ms"] / 1e3),
         "longest": duration(row["longest_ms"] / 1e3),
-        "cpu_per_op": f"{row['cpu_us_per_op']:.0f} µs",
+        "cpu": f"{row['cpu_us_per_op']:.0f} µs",
     }
 
 
@@ -209,11 +211,15 @@ def register(app: typer.Typer) -> None:
     def bench(
         cluster: Cluster,
         mode: Annotated[Mode, typer.Argument(metavar="write|read|both")] = Mode.BOTH,
-        seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.1, max=86400, help="How long each.")] = 5,
+        seconds: Annotated[
+            float, typer.Option("--seconds", metavar="S", min=0.1, max=86400, help="How long each.")
+        ] = 5,
         depth: Annotated[
             int, typer.Option("--depth", "-t", metavar="N", min=1, max=DEPTH_MAX, help="Operations in flight.")
         ] = 16,
-        size: Annotated[str, typer.Option("--size", "-b", metavar="SIZE", help="Of an object and an operation.")] = "4M",
+        size: Annotated[
+            str, typer.Option("--size", "-b", metavar="SIZE", help="Of an object and an operation.")
+        ] = "4M",
         objects: Annotated[int, typer.Option("--objects", metavar="N", min=1, help="How many are written.")] = 64,
         keep: Annotated[bool, typer.Option("--keep", help="Leave the objects there.")] = False,
         format: FormatOption = Format.TABLE,

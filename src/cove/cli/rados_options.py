@@ -140,5 +140,3 @@ async def patience(text: str) -> AsyncIterator[None]:
     finally:
         handle.cancel()
         status.stop()
-
-

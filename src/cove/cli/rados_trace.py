@@ -1,4 +1,4 @@
-"""`cove rados trace`: the way of one operation: map, placement group, OSDs, throttle, bytes, and the time of each stage.
+"""`cove rados trace`: one operation's way: map, placement group, OSDs, throttle, bytes, and the time of each stage.
 
 The operation is done twice by default: the first time its connection has to be made, the second time it is there.
 """
@@ -121,7 +121,7 @@ def show(ioctx: IoCtx, oid: str, what: str, passes: list[Traced]) -> None:
         say(f"acting {osd_names(place.acting)}{moved}; sent to {primary}", "osds")
     say(
         f"{last.throttle_ops} of {limits.inflight_ops_max} operations and {human_bytes(last.throttle_bytes)} of "
-        f"{human_bytes(limits.inflight_bytes_max)} in flight with it",
+        f"{human_bytes(limits.inflight_bytes_max)} were in flight before it",
         "budget",
     )
     say(f"{human_bytes(last.bytes_out)} out, {human_bytes(last.bytes_in)} in", "data")
@@ -144,7 +144,10 @@ def show(ioctx: IoCtx, oid: str, what: str, passes: list[Traced]) -> None:
     headers = ["first time", *(f"time {number}" for number in range(2, len(passes) + 1))]
     rows = [
         {"stage": name}
-        | {header: microseconds(column[name]) if name in column else "" for header, column in zip(headers, columns, strict=True)}
+        | {
+            header: microseconds(column[name]) if name in column else ""
+            for header, column in zip(headers, columns, strict=True)
+        }
         for name in [*names, "total"]
     ]
     print_list(rows, ("stage", *headers), Format.TABLE, empty="")
@@ -173,7 +176,9 @@ def register(app: typer.Typer) -> None:
         """Show the way of one operation: a read of the object's first 4 MiB, or a write with --put."""
         data = None if put is None else put.read_bytes()
         if data is not None and len(data) > READ_BYTES_MAX:
-            raise CoveError(f"{put} has {human_bytes(len(data))}: one operation takes {human_bytes(READ_BYTES_MAX)} here")
+            raise CoveError(
+                f"{put} has {human_bytes(len(data))}: one operation takes {human_bytes(READ_BYTES_MAX)} here"
+            )
 
         async def work() -> list[Traced]:
             from ..rados import ReadOp, WriteOp

@@ -65,14 +65,17 @@ class Meter:
 def source_of(path: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """The file to read, or standard input; with its size in bytes, if it has one. Raises OSError."""
     if path == STANDARD:
-        yield sys.stdin.buffer, _size(sys.stdin.fileno())
+        yield sys.stdin.buffer, _size(sys.stdin.buffer)
         return
     with Path(path).open("rb") as file:
-        yield file, _size(file.fileno())
+        yield file, _size(file)
 
 
-def _size(descriptor: int) -> int | None:
-    status = os.fstat(descriptor)
+def _size(file: BinaryIO) -> int | None:
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:  # it has no descriptor
+        return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 

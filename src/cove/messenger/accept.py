@@ -81,12 +81,19 @@ class Listener:
     def stream_made(self, stream: TcpStream) -> None:
         """A peer has connected: begin the handshake, and give it a time-out."""
         messenger = self._messenger
-        peer_address = stream.peer_address
-        if len(messenger.streams) > messenger.limits.accepted_max:
-            log.warning("too_many_connections", peer=str(peer_address), limit=messenger.limits.accepted_max)
+        limits = messenger.limits
+        if messenger.is_stopped:
             stream.close()
             return
-        limit_s = messenger.limits.handshake_timeout_s
+        peer_address = stream.peer_address
+        if len(self._timers) >= limits.handshakes_max:
+            slowest = next(iter(self._timers))
+            slowest.fault(TcpFault(f"more than {limits.handshakes_max} peers are in their handshake"))
+        if len(messenger.streams) > limits.accepted_max:
+            log.warning("too_many_connections", peer=str(peer_address), limit=limits.accepted_max)
+            stream.close()
+            return
+        limit_s = limits.handshake_timeout_s
         self._timers[stream] = self._loop.call_later(
             limit_s, stream.fault, TcpFault(f"no handshake within {limit_s} s")
         )

@@ -33,6 +33,12 @@ class TcpLimits:
     """Messages handed to the dispatchers before other tasks of the event loop get their turn."""
     accepted_max: int = 4096
     """Connections of peers, those in their handshake included."""
+    handshakes_max: int = 512
+    """Peers in their handshake; beyond it the one that has taken the longest is closed, so that strangers who say
+    nothing don't keep the others out."""
+    handshake_bytes_max: int = 1 << 17
+    """Received before the connection is ready, apart from the last read; all of it is kept for the signatures. Real
+    handshakes have some 2000."""
     reconnect_s_min: float = 0.2
     reconnect_s_max: float = 15.0
     session_timeout_s: float = 900.0

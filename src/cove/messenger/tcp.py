@@ -70,6 +70,11 @@ class TcpMessenger(Messenger):
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is shut down, or about to be."""
+        return self._stopped
+
     def connect_to(self, address: str, peer_type: EntityType, *, policy: Policy = LOSSY_CLIENT) -> TcpConnection:
         """A connection to the peer at `address` (`v2:IP:PORT/NONCE`, as maps name it); it dials at once.
 
@@ -95,6 +100,9 @@ class TcpMessenger(Messenger):
             raise UsageError("the messenger is shut down")
         listener = Listener(self, server_auth, policy_for)
         bound = await listener.listen(address)
+        if self._stopped:
+            listener.close()
+            raise UsageError("the messenger was shut down meanwhile")
         self._listeners.append(listener)
         self.my_addrs = (*(addr for addr in self.my_addrs if addr.port), bound)
         return bound

@@ -19,7 +19,7 @@ import structlog
 
 from ..wire.address import AddrType, AddrVec, EntityAddr
 from ..wire.auth import AuthError, ClientAuth, ConnectionMode
-from ..wire.errors import PeerError, WireError
+from ..wire.errors import PeerError, UsageError, WireError
 from ..wire.link import AfterFault, Event, KeepaliveAck, Link, LinkReady, LinkWait, SessionReset
 from ..wire.message_codec import encode_message
 from ..wire.messages import Message, MOSDOp, MOSDOpReply
@@ -194,6 +194,11 @@ class TcpConnection(Connection):
         link = stream.link
         assert link is not None
         if self._stream is not stream and self._stream is not None:
+            # The peer takes for received what still waits for its turn there.
+            self._stream.deliver_rest()
+            if not self._connected:  # a dispatcher had enough
+                stream.close()
+                return
             self._stream.close()
         self._stop_timer()
         if self._give_up_timer is not None:
@@ -213,7 +218,11 @@ class TcpConnection(Connection):
         if self._link is not None:
             queue, self._queue, self._queued_bytes = self._queue, deque(), 0
             for message in queue:
-                self.send_message(message)
+                try:
+                    self.send_message(message)
+                except UsageError as problem:
+                    # Who sent it can't be told any more; all others are not to suffer from it.
+                    log.error("message_not_sent", message=type(message).__name__, reason=str(problem))
             stream.send()
 
     def stream_failing(self) -> None:

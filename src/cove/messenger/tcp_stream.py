@@ -17,6 +17,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
+
 from ..wire.address import EntityAddr
 from ..wire.encoding import Buffer
 from ..wire.errors import PeerError, UsageError, WireError
@@ -27,6 +29,8 @@ from .limits import TcpLimits
 
 if TYPE_CHECKING:
     from .tcp_connection import TcpConnection
+
+log = structlog.get_logger(__name__)
 
 FULL_READ_BYTES = 1 << 17
 """A read of so many bytes probably has more behind it: others get their turn first."""
@@ -68,6 +72,7 @@ class TcpStream(asyncio.Protocol):
         "_closed",
         "_flush_pending",
         "_gathers",
+        "_handshake_bytes",
         "_held",
         "_held_bytes",
         "_limits",
@@ -100,6 +105,7 @@ class TcpStream(asyncio.Protocol):
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._transport: Any = None  # asyncio.Transport; uvloop's does not derive from it
         self._gathers = False
+        self._handshake_bytes = 0
         self._backlog: deque[Event] = deque()
         self._held: deque[Buffer] = deque()
         self._held_bytes = 0
@@ -173,10 +179,21 @@ class TcpStream(asyncio.Protocol):
         await asyncio.shield(self._lost)
 
     def fault(self, problem: Exception) -> None:
-        """Close, and tell the owner why. Never from within a call to send: see `fault_soon`."""
+        """Deliver what came before, close, tell the owner why. Not from within a call to send: see `fault_soon`."""
+        self.deliver_rest()
+        self._break(problem)
+
+    def _break(self, problem: Exception) -> None:
         if not self._closed:
             self.close()
             self.owner.stream_lost(self, problem)
+
+    def deliver_rest(self) -> None:
+        """Before the end: deliver all that was received, as a lossless session counts it as such."""
+        if self._backlog and self.connection is not None:
+            self.connection.stream_failing()
+        while self._backlog:
+            self._deliver_backlog()
 
     def fault_soon(self, problem: Exception) -> None:
         """The same in the next turn, as callers who send don't expect to be told meanwhile."""
@@ -191,20 +208,12 @@ class TcpStream(asyncio.Protocol):
         """The peer has closed (asyncio)."""
         link = self.link
         during = "" if self.is_ready or link is None else f" during the handshake (state {link.state.value})"
-        self._fault_after_backlog(TcpFault(f"the peer closed the connection{during}"))
+        self.fault(TcpFault(f"the peer closed the connection{during}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed (asyncio)."""
         self._finish()
-        self._fault_after_backlog(exc or TcpFault("the connection was closed"))
-
-    def _fault_after_backlog(self, problem: Exception) -> None:
-        """What came before the end is delivered: a lossless session counts it as received."""
-        if self.connection is not None and not self._closed:
-            self.connection.stream_failing()
-        while self._backlog and not self._closed:
-            self._deliver_backlog()
-        self.fault(problem)
+        self.fault(exc or TcpFault("the connection was closed"))
 
     # send
 
@@ -284,7 +293,7 @@ class TcpStream(asyncio.Protocol):
         except PeerError as problem:
             self._backlog.extend(link.take_events())
             self.flush()
-            self._fault_after_backlog(problem)
+            self.fault(problem)
             return
         if self._backlog:
             self._backlog.extend(events)
@@ -297,6 +306,10 @@ class TcpStream(asyncio.Protocol):
         if self._closed:
             return
         self.flush()
+        if not self.is_ready:
+            self._handshake_bytes += len(data)
+            if self._handshake_bytes > self._limits.handshake_bytes_max:
+                self.fault(TcpFault(f"a handshake of more than {self._limits.handshake_bytes_max} bytes"))
         if (self._backlog or len(data) >= FULL_READ_BYTES) and not self._closed:
             self._transport.pause_reading()
             self._loop.call_soon(self._read_on)
@@ -326,9 +339,11 @@ class TcpStream(asyncio.Protocol):
                 header = event.header
                 try:
                     message = decode_message(header, event.front, event.middle, event.data)
-                except PeerError as problem:
+                except Exception as problem:
+                    if not isinstance(problem, PeerError):
+                        log.exception("decoder_failed", type=header.type, version=header.version)
                     what = f"message of type {header.type}, version {header.version}"
-                    self.fault(UndecodableMessage(f"{what}: {problem}"))
+                    self._break(UndecodableMessage(f"{what}: {problem}"))
                     return
                 assert connection is not None
                 deliver(connection, message)

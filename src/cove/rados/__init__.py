@@ -1,5 +1,6 @@
 """A client of RADOS: asyncio-native, cancellable, with time-outs."""
 
+from ..wire.encoding import encode_string
 from ..wire.listing import ListedObject
 from .client import Rados
 from .commands import CommandResult
@@ -81,5 +82,6 @@ __all__ = [
     "TooLarge",
     "Transport",
     "WriteOp",
+    "encode_string",
     "make_error",
 ]

@@ -23,11 +23,12 @@ from ..wire.cephx.keys import CryptoKey
 from ..wire.types import EntityType
 from .confargs import Arguments, parse_arguments
 from .conffile import Setting, option_name, parse_settings, read_text
-from .errors import InvalidArgument, ObjectNotFound
+from .errors import InvalidArgument, ObjectNotFound, PermissionDenied
 from .keyring import Keyring, parse_key
 from .monhosts import MonHost, parse_mon_host
 
 DEFAULT_NAME = "client.admin"
+_ARGUMENTS = "the arguments given"
 DEFAULT_PATHS = ("/etc/ceph/$cluster.conf", "$home/.ceph/$cluster.conf", "$cluster.conf")
 
 _CLIENT_KEYRINGS = "/etc/ceph/$cluster.$name.keyring,/etc/ceph/$cluster.keyring,/etc/ceph/keyring,/etc/ceph/keyring.bin"
@@ -75,20 +76,29 @@ class ClusterConf:
     options: dict[str, str] = field(repr=False)
     """Everything that is set, expanded, by normalized name. It may hold a key: not for logs."""
     keyring_paths: tuple[str, ...] = ()
+    key_place: str = "option key"
+    """Where the option `key` stands; for messages."""
 
     def load_key(self) -> CryptoKey:
-        """The entity's key: option `key`, else the file `keyfile`, else the first keyring that exists.
+        """The entity's key: option `key`, else the file `keyfile`, else the first keyring that can be read.
 
         Raises ObjectNotFound if there is none (naming what was tried), PermissionDenied, InvalidArgument.
         """
         if text := self.options.get("key"):
-            return parse_key(text, f"{self.source}, option key")
+            return parse_key(text, self.key_place)
         if path := self.options.get("keyfile"):
             return parse_key(read_text(path, "keyfile"), f"keyfile {path!r}")
+        denied: PermissionDenied | None = None
         for path in self.keyring_paths:
-            if os.path.exists(path):
-                return Keyring.load(path).key_of(self.name)
-        raise ObjectNotFound(
+            try:
+                ring = Keyring.load(path)
+            except ObjectNotFound:
+                continue
+            except PermissionDenied as error:
+                denied = denied or error
+            else:
+                return ring.key_of(self.name)
+        raise denied or ObjectNotFound(
             f"no keyring found for {self.name} (tried {', '.join(self.keyring_paths)}); "
             "set `keyring` in ceph.conf, or CEPH_KEYRING, or give a key"
         )
@@ -137,19 +147,22 @@ def load_conf(
         explicit["key"] = key
     if isinstance(conf, Mapping):
         given = {option_name(key): _text(value) for key, value in conf.items() if value is not None}
-        given |= explicit
         cluster, given_by = given.pop("cluster", "ceph"), "the options given"
-        return _Resolver(name or DEFAULT_NAME, cluster, given_by, given, [], environ, given_by).result()
+        origins = dict.fromkeys(given, given_by) | dict.fromkeys(explicit, _ARGUMENTS)
+        return _Resolver(name or DEFAULT_NAME, cluster, given_by, given | explicit, [], environ, origins).result()
     arguments = parse_arguments(environ.get("CEPH_ARGS", ""))
     chosen = name or arguments.name or DEFAULT_NAME
     path, tried = _find_file(conf, arguments, environ)
     settings = [] if path is None else parse_settings(read_text(path, "configuration file"), str(path))
-    overrides = dict(arguments.options)
-    if "CEPH_KEYRING" in environ:
-        overrides.setdefault("keyring", environ["CEPH_KEYRING"])
-    overrides |= explicit
+    keyrings = {"keyring": environ["CEPH_KEYRING"]} if "CEPH_KEYRING" in environ else {}
+    overrides = keyrings | arguments.options | explicit
+    origins = (
+        dict.fromkeys(keyrings, "CEPH_KEYRING")
+        | dict.fromkeys(arguments.options, "CEPH_ARGS")
+        | dict.fromkeys(explicit, _ARGUMENTS)
+    )
     source = str(path) if path is not None else f"no ceph.conf found (tried {', '.join(tried)})"
-    return _Resolver(chosen, _cluster_name(path, arguments), source, overrides, settings, environ).result()
+    return _Resolver(chosen, _cluster_name(path, arguments), source, overrides, settings, environ, origins).result()
 
 
 def _text(value: object) -> str:
@@ -192,14 +205,15 @@ class _Resolver:
         overrides: dict[str, str],
         settings: list[Setting],
         environ: Mapping[str, str],
-        override_source: str = "CEPH_ARGS",
+        origins: Mapping[str, str],
     ) -> None:
+        """`origins` says for messages where each of the overrides comes from."""
         kind, dot, identity = name.partition(".")
         if not dot or kind.upper() not in EntityType.__members__:
             raise InvalidArgument(f"{name!r} is no name of an entity; write TYPE.ID, e.g. client.admin")
         self.name, self.cluster, self.source = name, cluster, source
         self._overrides = overrides
-        self._override_source = override_source
+        self._origins = origins
         self._settings = settings
         self._found: dict[str, Setting] = {}
         order = {"global": 0, kind: 1, name: 2}
@@ -231,7 +245,7 @@ class _Resolver:
     def place(self, name: str) -> str:
         """Where an option was set, for messages."""
         if name in self._overrides:
-            return f"{self._override_source}, option {name}"
+            return f"{self._origins[name]}, option {name}"
         setting = self._found.get(name)
         return f"option {name}" if setting is None else f"{setting.place}, option {name}"
 
@@ -258,12 +272,19 @@ class _Resolver:
             raw = None if variable in inside else self._raw(variable)
             return match[0] if raw is None else self._expand(raw, (*inside, variable))
 
-        expanded = _VARIABLE.sub(replace, text)
-        if len(expanded) > _VALUE_CHARACTERS_MAX:
-            raise InvalidArgument(
-                f"{self.place(inside[0])}: longer than {_VALUE_CHARACTERS_MAX} characters when expanded"
-            )
-        return expanded
+        characters = len(text)
+
+        def bounded(match: re.Match[str]) -> str:
+            nonlocal characters
+            value = replace(match)
+            characters += len(value)
+            if characters > _VALUE_CHARACTERS_MAX:
+                raise InvalidArgument(
+                    f"{self.place(inside[0])}: longer than {_VALUE_CHARACTERS_MAX} characters when expanded"
+                )
+            return value
+
+        return _VARIABLE.sub(bounded, text)
 
     # -- options as values
 
@@ -353,4 +374,5 @@ class _Resolver:
             fsid=self._fsid(),
             options={name: value for name in sorted(names) if (value := self.get(name)) is not None},
             keyring_paths=self._keyring_paths(),
+            key_place=self.place("key"),
         )

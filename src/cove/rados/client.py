@@ -36,7 +36,15 @@ from ..wire.osdmap import OSDMap
 from .cephconf import load_conf
 from .commands import Command, CommandResult
 from .conf import RadosConf
-from .errors import InvalidArgument, NotConnected, PermissionDenied, TimedOut, make_error
+from .errors import (
+    InvalidArgument,
+    NotConnected,
+    ObjectExists,
+    ObjectNotFound,
+    PermissionDenied,
+    TimedOut,
+    make_error,
+)
 from .ioctx import IoCtx
 from .mgrclient import MgrClient
 from .monclient import MonClient
@@ -47,6 +55,8 @@ from .transport import CephTransport, Transport
 log = structlog.get_logger(__name__)
 
 POOL_NAME_BYTES_MAX = 250
+POOLS_NAMED_MAX = 20
+"""How many pools an error lists."""
 DELETE_WORD = "delete"
 """What a request to delete a pool carries instead of its name."""
 
@@ -112,11 +122,11 @@ class Rados(Dispatcher):
                 async with asyncio.timeout_at(deadline):
                     monitors = await self.transport.find_monitors()
             except TimeoutError:
-                raise TimedOut("the addresses of the monitors could not be found out") from None
+                raise TimedOut("the addresses of the monitors were not known by then; check DNS") from None
             monclient = self._monclient = MonClient(messenger, monitors, auth, self.transport.mon_conf)
             mgrclient = self._mgrclient = MgrClient(messenger, monclient)
             objecter = self._objecter = Objecter(messenger, monclient, self.conf)
-            for dispatcher in (monclient, mgrclient, objecter, self):
+            for dispatcher in (monclient, objecter, mgrclient, self):
                 messenger.add_dispatcher_tail(dispatcher)
             monclient.start()
             await monclient.authenticate(deadline - loop.time())
@@ -202,8 +212,15 @@ class Rados(Dispatcher):
             await self.objecter.wait_for_latest_map(self.conf.mon_op_timeout_s)
             number = self.osdmap.pool_id(name)
         if number is None:
-            known = ", ".join(self.pool_list()) or "none"
-            raise make_error(-errno.ENOENT, operation=f"look up pool {name!r}", detail=f"the pools are: {known}")
+            pools = self.pool_list()
+            known = ", ".join(pools[:POOLS_NAMED_MAX]) or "none"
+            more = f" and {len(pools) - POOLS_NAMED_MAX} more" if len(pools) > POOLS_NAMED_MAX else ""
+            raise ObjectNotFound(
+                f"pool {name!r}: there is no such pool [ENOENT]: the pools are: {known}{more}; check the name, or "
+                "create it with pool_create()",
+                errno=errno.ENOENT,
+                operation=f"look up pool {name!r}",
+            )
         return number
 
     async def pool_create(self, name: str, **options: Any) -> int:
@@ -219,7 +236,11 @@ class Rados(Dispatcher):
                 f"pool name {name!r}: must have 1 to {POOL_NAME_BYTES_MAX} bytes and no control characters"
             )
         if self.osdmap.pool_id(name) is not None:
-            raise make_error(-errno.EEXIST, operation=f"create pool {name!r}")
+            raise ObjectExists(
+                f"create pool {name!r}: there is one of that name [EEXIST]; use it, or choose another name",
+                errno=errno.EEXIST,
+                operation=f"create pool {name!r}",
+            )
         if options:
             (await self.mon_command({"prefix": "osd pool create", "pool": name, **options})).check()
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .conffile import option_name
+from .conffile import option_name, shown_name
 from .errors import InvalidArgument
 
 _SHORT = {
@@ -33,7 +33,7 @@ class Arguments:
     conf: str | None = None
     name: str | None = None
     cluster: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict, repr=False)  # there may be a key
 
 
 def parse_arguments(text: str, place: str = "CEPH_ARGS") -> Arguments:
@@ -55,7 +55,7 @@ def parse_arguments(text: str, place: str = "CEPH_ARGS") -> Arguments:
 
 def _pairs(text: str, place: str) -> Iterator[tuple[str, str]]:
     words = text.split()
-    at = 0
+    at, name = 0, ""
     while at < len(words):
         word = words[at]
         at += 1
@@ -72,7 +72,9 @@ def _pairs(text: str, place: str) -> Iterator[tuple[str, str]]:
         elif word.startswith("-"):
             name, equals, value = option_name(word[1:]), "", ""
         else:
-            raise InvalidArgument(f"{place}: {word!r} is no option; write --option value")
+            # It is not shown: it may be a key, e.g. behind `--key= `.
+            behind = f"behind {shown_name(name)}" if name else "at the beginning"
+            raise InvalidArgument(f"{place}: word {at}, {behind}, is no option; write --option value, without quotes")
         if not name:
             raise InvalidArgument(f"{place}: {word!r} has no name of an option")
         if not equals and name not in _FLAGS:

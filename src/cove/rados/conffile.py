@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import InvalidArgument, ObjectNotFound, PermissionDenied
 
@@ -30,7 +30,7 @@ class Setting:
     line: int
     section: str
     name: str
-    value: str
+    value: str = field(repr=False)  # it may be a key
 
     @property
     def place(self) -> str:
@@ -41,6 +41,11 @@ class Setting:
 def option_name(text: str) -> str:
     """`mon host`, `mon-host` and `mon_host` are the same option."""
     return re.sub(r"[\s_-]+", "_", text.strip()).strip("_")
+
+
+def shown_name(name: str) -> str:
+    """An option's name for messages. A line with nothing but a key looks like an option, too, as it ends in `=`."""
+    return f"option {name}" if re.fullmatch(r"[a-z0-9_]+", name) else "an option whose name is none"
 
 
 def read_text(path: str | os.PathLike[str], what: str) -> str:
@@ -79,29 +84,34 @@ def parse_settings(text: str, source: str) -> list[Setting]:
         if not equals or not option_name(name):
             # The line itself is not shown: in a keyring it may be a key.
             raise InvalidArgument(f"{source}, line {number}: neither `option = value` nor a [section] nor a comment")
-        value = _value(rest.strip(), f"{source}, line {number}, option {option_name(name)}")
-        found.append(Setting(source, number, section, option_name(name), value))
+        name = option_name(name)
+        value = _value(rest.strip(), f"{source}, line {number}, {shown_name(name)}")
+        found.append(Setting(source, number, section, name, value))
     return found
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with what continues them, and the number of the first. Comments are not continued."""
-    started, pending = 0, ""
+    started, pieces = 0, list[str]()
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r")
-        whole = pending + line
+        started = started or number
         trailing = len(line) - len(line.rstrip("\\"))
-        if trailing % 2 and not _ends_in_comment(whole[:-1]):
-            started, pending = started or number, whole[:-1]
+        if trailing % 2 and not _ends_in_comment(line[:-1]):
+            pieces.append(line[:-1])
             continue
-        yield started or number, whole
-        started, pending = 0, ""
-    if pending:
-        yield started, pending
+        yield started, "".join(pieces) + line
+        started = 0
+        pieces.clear()
+    if pieces:
+        yield started, "".join(pieces)
 
 
 def _ends_in_comment(text: str) -> bool:
-    """Whether a comment has begun in this line. Quoted values are not continued, so quotes don't matter here."""
+    """Whether a comment has begun in this line (none had before it, or it would not be continued).
+
+    Quoted values are not continued, so quotes don't matter here.
+    """
     return re.match(r"(?:[^#;\\]|\\.)*[#;]", text, re.DOTALL) is not None
 
 

@@ -10,6 +10,8 @@ Source: Ceph's Objecter::_op_submit_with_budget, _finish_op, op_cancel.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from collections.abc import Sequence
 
 import structlog
@@ -42,6 +44,7 @@ class Delivery(Dispatcher):
         self.throttle = Throttle(conf.inflight_ops_max, conf.inflight_bytes_max, conf.waiting_ops_max)
         self.wheel = TimerWheel()
         self._tails: dict[ObjectKey, Op] = {}
+        self._loop = asyncio.get_running_loop()
 
     def live_ops(self) -> list[Op]:
         """Everything submitted and not yet told to its user, oldest first for each object."""
@@ -106,6 +109,24 @@ class Delivery(Dispatcher):
         self._retire(op)
         if op.before is None:
             self._deliver_from(op)
+
+    def _fail_soon(self, op: Op, result: int, detail: str = "") -> None:
+        """End an operation that goes no further, in the next turn of the event loop.
+
+        Its end gives budget to others, and its callbacks may submit more: they must not overtake operations on their
+        object that are about to be sent again now, and must not find a session half changed.
+        """
+        session = op.session
+        if session is not None:
+            session.ops.pop(op.tid, None)
+            op.session = None
+        self._loop.call_soon(self._fail, op, result, detail)
+
+    def _fail(self, op: Op, result: int, detail: str) -> None:
+        if op.outcome is None:
+            op.completion.explain(detail)
+            unknown = result == -errno.EACCES and op.is_write and op.may_have_happened
+            self._finish_op(op, result, unknown=unknown)
 
     def _retire(self, op: Op) -> None:
         """Drop the tid and give the budget back."""

@@ -127,9 +127,9 @@ class OldSnapContext(Error):
 
 
 class NotSupported(Error):
-    """The OSD or store does not know the operation, object class or method."""
+    """The OSD or store does not know the operation, object class or method; or a pool can't be used by this client."""
 
-    remedy = "check the names of class and method, and what the cluster has loaded"
+    remedy = "use what cluster and client support; for a call, check the names of class and method"
 
 
 class NotConnected(Error):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ..wire.cephx.keys import CryptoKey
 from ..wire.errors import UsageError
-from .conffile import Setting, parse_settings, quoted, read_text
+from .conffile import Setting, parse_settings, quoted, read_text, shown_name
 from .errors import InvalidArgument, ObjectNotFound
 
 _CAPS = "caps_"
@@ -99,7 +99,9 @@ def _apply(entry: KeyringEntry, setting: Setting) -> None:
         else:
             entry.pending_key = key
     elif setting.name not in _IGNORED:
-        raise InvalidArgument(f"{setting.place}: {setting.name!r} is no option of a keyring; known: key, caps SERVICE")
+        raise InvalidArgument(
+            f"{setting.place}: {shown_name(setting.name)} is unknown in a keyring; known: key, caps SERVICE"
+        )
 
 
 def parse_key(text: str, place: str) -> CryptoKey:

@@ -26,7 +26,7 @@ from ..wire.types import SnapContext
 from .conf import RadosConf
 from .delivery import Delivery
 from .errors import NotConnected, TimedOut
-from .monclient import CONTINUOUS, MonClient, Version
+from .monclient import CONTINUOUS, NO_FSID, MonClient, Version
 from .session import HOMELESS, Op, OSDSession
 from .target import Recalc, Targets
 
@@ -50,7 +50,6 @@ class MapHandling(Delivery, ABC):
         self._gap_start = 0
         self._full_map_wanted = False
         """A map could not be read: the next one we ask for is a full one."""
-        self._loop = asyncio.get_running_loop()
         self._stopped = False
 
     @abstractmethod
@@ -78,7 +77,8 @@ class MapHandling(Delivery, ABC):
     def handle_osd_map(self, connection: Connection, message: MOSDMap) -> bool:
         """Go through the epochs of a map message, one by one, and send again what moved. Never consumes it."""
         ours = self.epoch
-        if self.targets is not None and message.fsid != self.targets.osdmap.fsid:
+        cluster = self.monclient.fsid if self.targets is None else self.targets.osdmap.fsid
+        if cluster not in (message.fsid, NO_FSID):
             log.warning("osdmap_of_another_cluster", fsid=str(message.fsid))
             return False
         newest = max((*message.fulls, *message.incrementals), default=0)
@@ -90,7 +90,8 @@ class MapHandling(Delivery, ABC):
             except PeerError as problem:
                 unreadable = True
                 log.warning("osdmap_unreadable", after=self.epoch, peer=str(connection.peer_name), problem=str(problem))
-            self._resend(need_resend)
+            finally:
+                self._resend(need_resend)
         self._map_tail(unreadable)
         return False
 
@@ -98,27 +99,27 @@ class MapHandling(Delivery, ABC):
         """Use the epochs of a message that are newer than ours. Raises PeerError; what came before is in use then."""
         skipped = False
         epoch = self.epoch + 1
-        if self.targets is None or self._full_map_wanted:
+        newest_full = max(message.fulls, default=0)
+        if self.targets is None or (self._full_map_wanted and newest_full >= epoch):
             # begin with the newest full map, whatever is between
-            epoch = max(message.fulls, default=0)
-            if epoch <= self.epoch:
+            if not newest_full:
                 return
-            skipped = self.targets is not None
+            epoch, skipped = newest_full, self.targets is not None and newest_full > epoch
         while epoch <= newest:
             osdmap = self._read_map(epoch, message)
-            if osdmap is None:
-                missing_from = self.epoch + 1
-                if epoch >= message.oldest > 0 and self._gap_start != missing_from:
-                    # the monitor still has it: ask once, before jumping over it
-                    self._gap_start = missing_from
-                    if self.monclient.sub_want("osdmap", missing_from, SubscribeFlag.ONETIME):
-                        self.monclient.renew_subs()
-                    return
-                skipped = True
-            else:
+            if osdmap is not None:
                 self._use_map(osdmap, need_resend, skipped)
-                skipped = False
-            epoch += 1
+                epoch, skipped = epoch + 1, False
+                continue
+            missing_from = self.epoch + 1
+            following = min((full for full in message.fulls if full > epoch), default=0)
+            if not following or (epoch >= message.oldest > 0 and self._gap_start != missing_from):
+                # the monitor may still have it: ask once, before jumping over it
+                self._gap_start = missing_from
+                if self.monclient.sub_want("osdmap", missing_from, SubscribeFlag.ONETIME):
+                    self.monclient.renew_subs()
+                return
+            epoch, skipped = following, True
 
     def _read_map(self, epoch: int, message: MOSDMap) -> OSDMap | None:
         """Our map changed by the message's increment to that epoch, or its full map, or None. Raises PeerError."""
@@ -181,10 +182,9 @@ class MapHandling(Delivery, ABC):
     def _refuse(self, op: Op, recalc: Recalc) -> None:
         """End an operation on a pool on which none can be done."""
         if recalc is Recalc.POOL_UNSUPPORTED and self.targets is not None:
-            op.completion.explain(self.targets.unsupported[op.locator.pool])
-            self._finish_op(op, -errno.EOPNOTSUPP)
+            self._fail_soon(op, -errno.EOPNOTSUPP, self.targets.unsupported.get(op.locator.pool, ""))
         else:
-            self._finish_op(op, -errno.EIO)
+            self._fail_soon(op, -errno.EIO)
 
     def _map_tail(self, unreadable: bool) -> None:
         epoch = self.epoch
@@ -233,7 +233,8 @@ class MapHandling(Delivery, ABC):
                 await entry[1]
         except TimeoutError:
             raise TimedOut(
-                f"no OSD map of epoch {epoch} within {timeout_s} s (have {self.epoch})", errno=errno.ETIMEDOUT
+                f"no OSD map of epoch {epoch} within {timeout_s:.3g} s (have {self.epoch}); {TimedOut.remedy}",
+                errno=errno.ETIMEDOUT,
             ) from None
         finally:
             if entry in self._map_waiters:
@@ -246,7 +247,10 @@ class MapHandling(Delivery, ABC):
             async with asyncio.timeout_at(deadline):
                 newest, _ = await self.monclient.get_version("osdmap")
         except TimeoutError:
-            raise TimedOut(f"the monitor did not answer within {timeout_s} s", errno=errno.ETIMEDOUT) from None
+            raise TimedOut(
+                f"no monitor said within {timeout_s:.3g} s which OSD map is the newest; {TimedOut.remedy}",
+                errno=errno.ETIMEDOUT,
+            ) from None
         await self.wait_for_map(newest, max(deadline - self._loop.time(), 0.0))
 
     # pools that don't exist
@@ -257,7 +261,7 @@ class MapHandling(Delivery, ABC):
             op.map_dne_bound = self.epoch  # it was there: it has been deleted
         if op.map_dne_bound:
             if self.epoch >= op.map_dne_bound:
-                self._finish_op(op, -errno.ENOENT)
+                self._fail_soon(op, -errno.ENOENT, "its pool does not exist")
             return
         self._ask_for_newest_epoch()
 
@@ -281,7 +285,7 @@ class MapHandling(Delivery, ABC):
                 break
             op.map_dne_bound = newest
             if self.epoch >= newest:
-                self._finish_op(op, -errno.ENOENT)
+                self._fail_soon(op, -errno.ENOENT, "its pool does not exist")
             else:
                 self._maybe_request_map()
 

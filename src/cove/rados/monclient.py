@@ -42,6 +42,7 @@ from ..wire.types import EntityName, EntityType
 from .commands import Command, CommandResult, encode_command
 from .conf import number_option
 from .errors import Cancelled, Error, NotConnected, PermissionDenied, TimedOut
+from .keepalive import KeepAlive
 from .monauth import ClusterAuth
 from .monhunt import HuntConf, MonHunt, Monitor
 from .monsub import CONTINUOUS, Subscriptions
@@ -114,15 +115,15 @@ class MonClient(Dispatcher):
         self.hunt = MonHunt(monitors, self._connect, self._denied, self.conf.hunt, dice or SystemRandom())
         self._monitor: Monitor | None = None
         self.on_new_identity: list[Callable[[], None]] = []
-        """Called before we log in as a new client: the cluster will not recognize repeated requests of the old one."""
+        """Called when we give our identity up, and when we get another one: the cluster will not recognize repeated
+        requests of the old one."""
         self._error: Error | None = None
         self._ever_open = False
         self._stopped = False
         self._opened = asyncio.Event()
         self._tick_timer: asyncio.TimerHandle | None = None
         self._denials = 0
-        self._pings = 0
-        self._first_ping_s = 0.0
+        self._keepalive = KeepAlive()
         self._handles = itertools.count(1)
         self._versions: dict[int, tuple[str, asyncio.Future[Version]]] = {}
         self._loop = asyncio.get_running_loop()
@@ -160,6 +161,8 @@ class MonClient(Dispatcher):
         self._stopped = True
         self.hunt.stop()
         self._close_session()
+        self._error = Cancelled("the client was shut down")
+        self._opened.set()  # whoever waits for a session need not wait any longer
         self.commands.cancel_all()
         for _, future in self._versions.values():
             if not future.done():
@@ -183,12 +186,16 @@ class MonClient(Dispatcher):
             except UsageError as problem:
                 self.reopen_session(str(problem))
                 return
-            self.messenger.name = EntityName(EntityType.CLIENT, self.auth.global_id)
+            name = EntityName(EntityType.CLIENT, self.auth.global_id)
+            if self._ever_open and name != self.messenger.name:
+                self._identity_changes()
+            self.messenger.name = name
         self._ever_open = True
         log.info("monitor_session", monitor=str(monitor), client=str(self.messenger.name))
         self._error = None
         self._opened.set()
-        self._pings = self._denials = 0
+        self._keepalive = KeepAlive()
+        self._denials = 0
         self._schedule_tick()
         self.subscriptions.forget_sent()
         self.renew_subs()
@@ -235,8 +242,11 @@ class MonClient(Dispatcher):
         if auth is not None and self._denials == DENIALS_MAX:
             # they may have lost the secrets of our tickets, and will never take them again
             auth.forget_identity()
-            for tell in self.on_new_identity:
-                tell()
+            self._identity_changes()
+
+    def _identity_changes(self) -> None:
+        for tell in self.on_new_identity:
+            tell()
 
     def send_mon_message(self, message: Message) -> bool:
         """Send to the monitor. False, and nothing sent, while there is no session: the owner sends again when
@@ -306,17 +316,14 @@ class MonClient(Dispatcher):
         connection, now_s = self.connection, self._loop.time()
         if connection is None:
             return
-        if self._pings and connection.last_keepalive_ack_s >= self._first_ping_s:
-            self._pings = 0
-            self.hunt.healthy()
-        # two unanswered ones at least: a process that slept for an hour has not heard anything in that time
-        if self._pings >= 2 and now_s - self._first_ping_s >= self.conf.ping_timeout_s:
-            self.reopen_session(f"no sign of life for {now_s - self._first_ping_s:.3g} s")
+        keepalive = self._keepalive
+        asked = keepalive.unanswered
+        if keepalive.is_lost(connection, now_s, self.conf.ping_timeout_s):
+            self.reopen_session(f"no sign of life for {self.conf.ping_timeout_s:.3g} s")
             return
-        if not self._pings:
-            self._first_ping_s = now_s
-        self._pings += 1
-        connection.send_keepalive()
+        if asked and not keepalive.unanswered:
+            self.hunt.healthy()
+        keepalive.ask(connection, now_s)
         self._renew_tickets()
         self._schedule_tick()
 

@@ -101,6 +101,8 @@ def _entry(item: str, place: str, name: str) -> MonHost | None:
     if kind == AddrType.LEGACY or (kind == AddrType.ANY and port == MSGR1_PORT):
         return None
     port = port or MSGR2_PORT
+    if "%" in host:
+        raise InvalidArgument(f"{place}: {item!r}: maps have no place for an IPv6 zone; give a routed address")
     try:
         return MonHost(item, EntityAddr.of(host, port, nonce), host, port, name)
     except UsageError:

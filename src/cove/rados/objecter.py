@@ -21,6 +21,7 @@ import structlog
 
 from ..messenger import Connection, Messenger
 from ..wire.auth import AuthError
+from ..wire.errors import UsageError
 from ..wire.messages import (
     BackoffOp,
     Message,
@@ -49,6 +50,8 @@ from .trace import Stage
 log = structlog.get_logger(__name__)
 
 TICK_S = 5.0
+SILENT_S = 20.0
+"""An OSD that owes answers and does not react to keep-alives either: then its connection is taken for lost."""
 DENIALS_MAX = 8
 """Refused logins at an OSD, one after the other, until operations there fail: some six seconds."""
 EAGAIN_AT_ONCE_MAX = 8
@@ -146,8 +149,12 @@ class Objecter(MapHandling):
     def _op_submit(self, op: Op) -> None:
         if op.trace is not None:
             op.trace.mark(Stage.ADMITTED)
-        recalc = self._calc_target(op)
         op.tid = self._last_tid = next(self._tids)
+        try:
+            recalc = self._calc_target(op)
+        except UnicodeEncodeError as problem:
+            self._fail_soon(op, -errno.EINVAL, f"a name that is no UTF-8: {problem}")
+            return
         if op.trace is not None:
             op.trace.targeted(op)
         self._place(op, recalc)
@@ -197,6 +204,7 @@ class Objecter(MapHandling):
                 or old.pg != target.pg
                 or old.osd != target.osd
                 or old.shard != target.shard
+                or (old.pg_num != target.pg_num and target.was_split_or_merged(old))
                 or (target.force_resend == targets.epoch and old.force_resend != target.force_resend)
             )
         return Recalc.NEED_RESEND if changed or (was_paused and not op.paused) else Recalc.NO_ACTION
@@ -216,9 +224,9 @@ class Objecter(MapHandling):
         return session
 
     def _send_op(self, op: Op, session: OSDSession) -> None:
-        connection, target = session.connection, op.target
+        connection, target = session.up, op.target
         if connection is None or target is None:
-            return  # sent when the session is open again
+            return  # sent when the connection is up
         if session.backoffs and backoff.holds(session, op):
             return  # sent when the OSD wants it
         attempt = op.attempts
@@ -227,26 +235,28 @@ class Objecter(MapHandling):
             self.stats.resent += 1
         else:
             flags, ops = op.flags, op.ops
-        op.attempts = attempt + 1
-        op.sent_on = connection
-        self.stats.sent += 1
-        connection.send_message(
-            MOSDOp(
-                tid=op.tid,
-                pg=target.pg,
-                shard=target.shard,
-                raw_hash=target.raw_hash,
-                epoch=op.target_epoch,
-                flags=flags,
-                oid=op.key[1],
-                locator=op.locator,
-                ops=ops,
-                snapid=op.snapid,
-                snapc=op.snapc,
-                mtime_ns=op.mtime_ns,
-                retry_attempt=attempt,
-            )
+        request = MOSDOp(
+            tid=op.tid,
+            pg=target.pg,
+            shard=target.shard,
+            raw_hash=target.raw_hash,
+            epoch=op.target_epoch,
+            flags=flags,
+            oid=op.key[1],
+            locator=op.locator,
+            ops=ops,
+            snapid=op.snapid,
+            snapc=op.snapc,
+            mtime_ns=op.mtime_ns,
+            retry_attempt=attempt,
         )
+        try:
+            connection.send_message(request)
+        except UsageError as problem:
+            self._fail_soon(op, -errno.EINVAL, str(problem))
+            return
+        op.attempts = attempt + 1
+        self.stats.sent += 1
         if op.trace is not None:
             op.trace.sent(op)
 
@@ -296,7 +306,7 @@ class Objecter(MapHandling):
         op.session = None
         op.flags &= ~_REPLICA_READS
         op.target = None
-        op.attempts = op.refused = 0
+        op.attempts = 0
         op.ops = fresh_ops(op.ops)
         op.eagain += 1
         if op.eagain <= EAGAIN_AT_ONCE_MAX:
@@ -314,22 +324,21 @@ class Objecter(MapHandling):
     # connections
 
     def _open_session(self, session: OSDSession) -> None:
-        """Connect, and send (again) what is in flight there, in the order of submission."""
+        """Connect; what is in flight there is sent (again) when the connection is up."""
         session.stop_timer()
-        session.backoffs.clear()
         connection = session.connection = self.messenger.connect_to(session.address, EntityType.OSD)
         self._by_connection[connection] = session
-        for op in session.in_tid_order():
-            if not op.paused:
-                self._send_op(op, session)
 
     def _close_session(self, session: OSDSession) -> None:
         session.stop_timer()
-        connection, session.connection = session.connection, None
+        self._drop_connection(session)
+        self.sessions.pop(session.osd, None)
+
+    def _drop_connection(self, session: OSDSession) -> None:
+        connection = session.disconnect()
         if connection is not None:
             self._by_connection.pop(connection, None)
             connection.mark_down()
-        self.sessions.pop(session.osd, None)
 
     def _reopen_later(self, session: OSDSession) -> None:
         targets = self.targets
@@ -346,20 +355,24 @@ class Objecter(MapHandling):
             self._open_session(session)
 
     def ms_handle_connect(self, connection: Connection) -> None:
-        """A new session. With a monitor: ask again what is open. (MonClient comes first and has its session.)"""
+        """A new session. With a monitor: ask again what is open. (MonClient comes first and has its session.)
+        With an OSD: send (again) what is in flight there, in the order of submission."""
         if connection is self.monclient.connection:
             self.mon_requests.resend_all()
         session = self._by_connection.get(connection)
         if session is not None:
-            for op in session.ops.values():
+            session.up = connection
+            for op in session.in_tid_order():
                 if op.trace is not None:
                     op.trace.mark(Stage.CONNECTED)
+                if not op.paused:
+                    self._send_op(op, session)
 
     def ms_handle_reset(self, connection: Connection) -> None:
         """An OSD's connection is lost: connect again and send again, same tids, next attempt."""
         session = self._by_connection.pop(connection, None)
         if session is not None:
-            session.connection = None
+            session.disconnect()
             self._reopen_later(session)
 
     def ms_handle_refused(self, connection: Connection) -> None:
@@ -367,10 +380,7 @@ class Objecter(MapHandling):
         session = self._by_connection.pop(connection, None)
         if session is None:
             return
-        session.connection = None
-        for op in session.ops.values():
-            if op.sent_on is connection:
-                op.refused += 1
+        session.disconnect()
         session.failures = max(session.failures, 1)
         if isinstance(connection.refused_because, AuthError) and session.failures >= DENIALS_MAX:
             self._denied(session, connection.refused_because)
@@ -379,9 +389,7 @@ class Objecter(MapHandling):
     def _denied(self, session: OSDSession, problem: AuthError) -> None:
         """An OSD does not accept us, not with new tickets either: those who wait for it should know."""
         for op in session.in_tid_order():
-            if op.session is session:
-                op.completion.explain(f"osd.{session.osd} refuses the connection: {problem}")
-                self._finish_op(op, -errno.EACCES, unknown=op.is_write and op.may_have_happened)
+            self._fail_soon(op, -errno.EACCES, f"osd.{session.osd} refuses the connection: {problem}")
 
     def _new_identity(self) -> None:
         """The OSDs will not recognize what we have sent if it is sent again: its outcome can't be known."""
@@ -392,7 +400,18 @@ class Objecter(MapHandling):
     # tick
 
     def _tick(self) -> None:
-        """Old operations may mean that we missed a map: ask for the next one."""
+        """Old operations may mean that we missed a map, or that their OSD can't be reached any more."""
         self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+        now_s = self._loop.time()
+        for session in list(self.sessions.values()):
+            connection = session.up
+            if connection is None or not session.ops:
+                continue
+            if session.keepalive.is_lost(connection, now_s, SILENT_S):
+                log.warning("osd_is_silent", osd=session.osd, address=session.address, operations=len(session.ops))
+                self._drop_connection(session)
+                self._reopen_later(session)
+            else:
+                session.keepalive.ask(connection, now_s)
         if self._full_map_wanted or self.homeless.ops or any(session.ops for session in self.sessions.values()):
             self._maybe_request_map()

@@ -15,6 +15,7 @@ from ..messenger import Connection
 from ..wire.hobject import HObjectRange
 from ..wire.osd_ops import OSDOp, RequestFlag
 from ..wire.types import NOSNAP, ObjectLocator, PgId, SnapContext
+from .keepalive import KeepAlive
 from .target import ObjectKey, PgTarget
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class Op:
         "outcome",
         "paused",
         "pool_ever_existed",
-        "refused",
         "retry_timer",
-        "sent_on",
         "session",
         "snapc",
         "snapid",
@@ -112,7 +111,6 @@ class Op:
             self.mtime_ns = 0
         self.tid = 0
         self.attempts = 0
-        self.refused = 0
         self.eagain = 0
         self.target: PgTarget | None = None
         self.target_epoch = 0
@@ -120,7 +118,6 @@ class Op:
         self.pool_ever_existed = False
         self.map_dne_bound = 0
         self.session: OSDSession | None = None
-        self.sent_on: Connection | None = None
         self.has_budget = False
         self.waiter: ThrottleWaiter | None = None
         self.wheel_slot = -1
@@ -135,7 +132,7 @@ class Op:
     @property
     def may_have_happened(self) -> bool:
         """Whether some OSD may have got the request."""
-        return self.attempts > self.refused
+        return self.attempts > 0
 
     def granted(self) -> None:
         """The throttle has given this operation its budget (called by the throttle)."""
@@ -159,12 +156,15 @@ class Op:
 class OSDSession:
     """The connection to one OSD, and what is in flight there, by tid. The homeless session has no OSD."""
 
-    __slots__ = ("address", "backoffs", "connection", "failures", "ops", "osd", "reopen_timer")
+    __slots__ = ("address", "backoffs", "connection", "failures", "keepalive", "ops", "osd", "reopen_timer", "up")
 
     def __init__(self, osd: int, address: str = "") -> None:
         self.osd = osd
         self.address = address
         self.connection: Connection | None = None
+        self.up: Connection | None = None
+        """The connection, once it is up. Nothing is given to it before, so that what was not sent is known."""
+        self.keepalive = KeepAlive()
         self.ops: dict[int, Op] = {}
         self.failures = 0
         self.backoffs: dict[PgId, dict[int, HObjectRange]] = {}
@@ -185,6 +185,13 @@ class OSDSession:
         if self.failures <= 1:
             return 0.0 if not self.failures else BACKOFF_S_MIN
         return min(BACKOFF_S_MIN * 2.0 ** min(self.failures - 1, 16), BACKOFF_S_MAX)
+
+    def disconnect(self) -> Connection | None:
+        """Forget the connection, and what was agreed on it; returns it, if there was one."""
+        connection, self.connection, self.up = self.connection, None, None
+        self.backoffs.clear()
+        self.keepalive = KeepAlive()
+        return connection
 
     def stop_timer(self) -> None:
         """Don't reconnect by itself any more."""

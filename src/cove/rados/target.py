@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from ..wire.errors import PeerError
+from ..wire.hashing import stable_mod
 from ..wire.osd_ops import RequestFlag
 from ..wire.osdmap import NOWHERE, MapFlag, OSDMap, PoolFlag
 from ..wire.placement import primary_shard
@@ -50,6 +51,22 @@ class PgTarget(NamedTuple):
     """What operations on the pool end with, whatever they are; None if they go on."""
     shard: int = -1
     """Position of the primary in the acting set of an erasure-coded pool; -1 in a replicated one."""
+    pg_num: int = 0
+    """How many placement groups the pool has."""
+
+    def was_split_or_merged(self, old: PgTarget) -> bool:
+        """Whether this group has got another size since: its OSD has then dropped what it had not begun.
+
+        (It does so where clients say, by the feature RESEND_ON_SPLIT, that they send again. Ours do.)
+        """
+        less, more = sorted((self.pg_num, old.pg_num))
+        if less <= 0:
+            return False
+        seed, step = (
+            self.pg.seed,
+            max(1 << (less - 1).bit_length() >> 1, 1),
+        )  # what stable_mod maps to it is so far apart
+        return any(stable_mod(other, less) == seed for other in range(less + (seed - less) % step, more, step))
 
 
 class Targets:
@@ -126,9 +143,11 @@ class Targets:
         if locator.pool in self.unsupported:
             refused = Recalc.POOL_UNSUPPORTED
         primary = mapping.primary
-        if primary >= 0 and not self.osdmap.is_reachable(primary):
+        if primary >= 0 and not (self.osdmap.is_up(primary) and self.osdmap.is_reachable(primary)):
             primary = -1
-        target = PgTarget(raw.seed, pg, primary, pool.last_force_op_resend, refused, primary_shard(pool, mapping))
+        target = PgTarget(
+            raw.seed, pg, primary, pool.last_force_op_resend, refused, primary_shard(pool, mapping), pool.pg_num
+        )
         if locator.hash < 0:
             if len(self.cache) >= CACHE_OBJECTS_MAX:
                 self.cache.clear()

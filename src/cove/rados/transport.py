@@ -20,6 +20,10 @@ from .conf import RadosConf
 from .errors import NotConnected
 from .monauth import ClusterAuth
 from .monclient import MonClientConf, Monitor
+from .monhosts import MonHost
+
+LOOKUP_TIMEOUT_S = 8.0
+"""For one host name of mon_host, all being looked up at once: a dead name server must not hide the other monitors."""
 
 
 class Transport(Protocol):
@@ -86,22 +90,15 @@ class CephTransport:
     async def find_monitors(self) -> Sequence[Monitor]:
         """Those of mon_host; host names are looked up, and stand for all of their addresses.
 
-        Raises NotConnected if no name could be resolved.
+        A name that takes too long is left out. Raises NotConnected if no name could be resolved.
         """
-        found: list[Monitor] = []
         failures: list[str] = []
-        loop = asyncio.get_running_loop()
-        for host in self.cluster.mon_hosts:
-            if host.address is not None:
-                found.append(Monitor(str(host.address), host.name))
-                continue
-            try:
-                answers = await loop.getaddrinfo(host.host, host.port, type=socket.SOCK_STREAM)
-            except OSError as problem:
-                failures.append(f"{host.host}: {problem.strerror or problem}")
-                continue
-            addresses = dict.fromkeys(str(host.resolved(str(answer[4][0]))) for answer in answers)
-            found += [Monitor(address, host.name) for address in addresses]
+        answers = await asyncio.gather(*(_addresses_of(host, failures) for host in self.cluster.mon_hosts))
+        found = [
+            Monitor(address, host.name)
+            for host, addresses in zip(self.cluster.mon_hosts, answers, strict=True)
+            for address in addresses
+        ]
         if not found:
             raise NotConnected(
                 f"no monitor of mon_host has an address ({'; '.join(failures)}); check the names and DNS"
@@ -121,3 +118,20 @@ class CephTransport:
     def create_messenger(self, auth: ClusterAuth | None) -> Messenger:
         """Our number comes from the monitor."""
         return TcpMessenger(EntityName(EntityType.CLIENT, -1), auth)
+
+
+async def _addresses_of(host: MonHost, failures: list[str]) -> list[str]:
+    """A monitor's addresses; if its name can't be resolved, none, and why in `failures`."""
+    if host.address is not None:
+        return [str(host.address)]
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+            answers = await loop.getaddrinfo(host.host, host.port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        failures.append(f"{host.host}: no answer within {LOOKUP_TIMEOUT_S:g} s")
+        return []
+    except OSError as problem:
+        failures.append(f"{host.host}: {problem.strerror or problem}")
+        return []
+    return list(dict.fromkeys(str(host.resolved(str(answer[4][0]))) for answer in answers))

@@ -121,9 +121,7 @@ def _osdmap(
     fsid: UUID, epoch: int, pools: dict[int, PgPool], names: dict[int, str], next_pool: int, flags: int = 0
 ) -> OSDMap:
     """`flags` are those that an operator sets; the ones of every cluster come with them."""
-    return simple_osdmap(
-        fsid, epoch, pools, names, {0: OSD_ADDRESS}, flags=flags | USUAL_FLAGS, pool_max=next_pool - 1
-    )
+    return simple_osdmap(fsid, epoch, pools, names, {0: OSD_ADDRESS}, flags=flags | USUAL_FLAGS, pool_max=next_pool - 1)
 
 
 class Monitor(Dispatcher):
@@ -192,9 +190,7 @@ class Monitor(Dispatcher):
         epoch = self.osdmap.epoch
         if self._encoded[0] != epoch:
             self._encoded = epoch, encode_osdmap(self.osdmap)
-        connection.send_message(
-            MOSDMap(fsid=self._fsid, fulls={epoch: self._encoded[1]}, oldest=epoch, newest=epoch)
-        )
+        connection.send_message(MOSDMap(fsid=self._fsid, fulls={epoch: self._encoded[1]}, oldest=epoch, newest=epoch))
 
     def _subscribe(self, connection: Connection, message: MMonSubscribe) -> None:
         wanted = message.what.get("osdmap")

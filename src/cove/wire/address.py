@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .encoding import Decoder, Encoder
 from .errors import PeerError, UsageError
+from .structure import Codec
 
 _FAMILY_IPV4 = 2
 _FAMILY_IPV6 = 10
@@ -22,6 +23,7 @@ _SOCKADDR_IPV6_BYTES = 28
 _SOCKADDR_STORAGE_BYTES = 128
 _MARKER_LEGACY, _MARKER_ADDR, _MARKER_VECTOR = 0, 1, 2
 _ADDRESSES_MAX = 64
+_NONCE_MAX = 0xFFFFFFFF
 
 
 class AddrType(IntEnum):
@@ -34,7 +36,16 @@ class AddrType(IntEnum):
     CIDR = 4
 
 
-_PREFIXES = {AddrType.LEGACY: "v1:", AddrType.MSGR2: "v2:", AddrType.ANY: "any:", AddrType.CIDR: "cidr:"}
+_PREFIXES: dict[int, str] = {
+    AddrType.LEGACY: "v1:",
+    AddrType.MSGR2: "v2:",
+    AddrType.ANY: "any:",
+    AddrType.CIDR: "cidr:",
+}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(_NONCE_MAX))
 
 
 class EntityAddr(NamedTuple):
@@ -53,6 +64,8 @@ class EntityAddr(NamedTuple):
             raise UsageError(f"{host!r} is no IP address") from None
         if not 0 <= port <= 0xFFFF:
             raise UsageError(f"port {port} is not within 0 to 65535")
+        if not 0 <= nonce <= _NONCE_MAX:
+            raise UsageError(f"nonce {nonce} does not fit into 32 bits")
         if isinstance(ip, IPv4Address):
             sockaddr = _FAMILY_IPV4.to_bytes(2, "little") + port.to_bytes(2, "big") + ip.packed + bytes(8)
         else:
@@ -62,13 +75,13 @@ class EntityAddr(NamedTuple):
     @staticmethod
     def parse(text: str) -> EntityAddr:
         """`[v1:|v2:|any:]IP:PORT[/NONCE]`, IPv6 in brackets; without a prefix it is v2. Raises UsageError."""
-        kind, rest = AddrType.MSGR2, text
+        kind, rest = int(AddrType.MSGR2), text
         for candidate, prefix in _PREFIXES.items():
             if text.startswith(prefix):
                 kind, rest = candidate, text[len(prefix) :]
         rest, _, nonce = rest.partition("/")
         host, colon, port = rest.rpartition(":")
-        if not colon or not port.isdecimal() or (nonce and not nonce.isdecimal()):
+        if not colon or not _is_number(port) or (nonce and not _is_number(nonce)):
             raise UsageError(f"{text!r} is no address; write v2:IP:PORT/NONCE")
         return EntityAddr.of(host.removeprefix("[").removesuffix("]"), int(port), int(nonce or 0), kind)
 
@@ -100,7 +113,7 @@ class EntityAddr(NamedTuple):
         if self.is_blank:
             return "-"
         host = f"[{self.host}]" if self.family == _FAMILY_IPV6 else self.host
-        return f"{_PREFIXES.get(AddrType(self.type), '')}{host}:{self.port}/{self.nonce}"
+        return f"{_PREFIXES.get(self.type, '')}{host}:{self.port}/{self.nonce}"
 
 
 AddrVec = tuple[EntityAddr, ...]
@@ -178,3 +191,7 @@ def decode_addrvec(decoder: Decoder) -> AddrVec:
     if count > _ADDRESSES_MAX:
         raise PeerError(f"an address vector of {count} addresses; at most {_ADDRESSES_MAX} are taken")
     return tuple(decode_addr(decoder) for _ in range(count))
+
+
+ADDR: Codec[EntityAddr] = Codec(encode_addr, decode_addr)
+ADDRVEC: Codec[AddrVec] = Codec(encode_addrvec, decode_addrvec)

@@ -15,7 +15,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from .encoding import Buffer, Decoder, Encoder
-from .errors import PeerError
+from .errors import PeerError, UsageError
 from .types import EntityType
 
 
@@ -40,8 +40,10 @@ AUTH_MODE_AUTHORIZER = 1
 AUTH_MODE_MON = 10
 """First byte of the first payload: a full login at a monitor (values 10 to 19)."""
 
-NO_SESSION_KEY = bytes(32)
-"""What signatures are keyed with where there is no session key."""
+NO_SESSION_KEY = b""
+"""Method none has no session key, and nothing to sign with: signatures are then 32 zero bytes."""
+GLOBAL_ID_MAX = (1 << 63) - 1
+"""Global ids are unsigned in authentication, but the numbers of entities, in all names, are signed."""
 
 
 class AuthError(PeerError):
@@ -124,9 +126,12 @@ class ServerAuth(Protocol):
 
 
 def encode_entity_name(encoder: Encoder, name: str) -> None:
-    """EntityName of the auth payloads: u32 type, string id; `name` is e.g. `client.admin`."""
+    """EntityName of the auth payloads: u32 type, string id; `name` is e.g. `client.admin`. Raises UsageError."""
     kind, _, identity = name.partition(".")
-    encoder.u32(EntityType[kind.upper()])
+    try:
+        encoder.u32(EntityType[kind.upper()])
+    except KeyError:
+        raise UsageError(f"{name!r} is no entity's name; write e.g. client.admin") from None
     encoder.str(identity)
 
 
@@ -201,6 +206,8 @@ class NoneServerAuth:
             return AuthRefused()
         is_mon_login = AUTH_MODE_MON <= kind < AUTH_MODE_MON + 10
         if is_mon_login != (self._new_global_id is not None) or not kind or kind >= AUTH_MODE_MON + 10:
+            return AuthRefused()
+        if global_id > GLOBAL_ID_MAX:
             return AuthRefused()
         if self._new_global_id is not None and not global_id:
             global_id = self._new_global_id()

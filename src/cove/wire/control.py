@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from .address import AddrVec, EntityAddr, decode_addr, decode_addrvec, encode_addr, encode_addrvec
+from .address import ADDR, ADDRVEC, AddrVec, EntityAddr
 from .encoding import Buffer, Encoder
 from .errors import PeerError
 from .frames import Tag, tag_name
@@ -19,8 +19,6 @@ from .structure import BLOB, BOOL, I32, I64, U8, U32, U64, UTIME, Codec, Structu
 
 SIGNATURE_BYTES: Final = 32
 
-ADDR: Codec[EntityAddr] = Codec(encode_addr, decode_addr)
-ADDRVEC: Codec[AddrVec] = Codec(encode_addrvec, decode_addrvec)
 U32_LIST: Codec[list[int]] = list_of(U32)
 SIGNATURE: Codec[bytes] = Codec(Encoder.raw, lambda decoder: decoder.raw(SIGNATURE_BYTES))
 

@@ -31,6 +31,16 @@ _I32 = struct.Struct("<i")
 _I64 = struct.Struct("<q")
 _FRAME = struct.Struct("<BBI")
 NS_PER_S = 1_000_000_000
+TIME_MAX_NS = (1 << 32) * NS_PER_S - 1
+"""The last time that there is room for."""
+
+
+def encode_text(text: str) -> bytes:
+    """A string's bytes. Raises UsageError for one that no bytes can have been decoded to."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} has characters that can't be encoded") from None
 
 
 class Encoder:
@@ -96,7 +106,7 @@ class Encoder:
 
     def str(self, text: str) -> None:
         """As a blob. Ceph's strings have no charset: bytes that are not UTF-8 travel as surrogate escapes."""
-        self.blob(text.encode("utf-8", "surrogateescape"))
+        self.blob(encode_text(text))
 
     def utime(self, ns: int) -> None:
         """A time in nanoseconds since the epoch: u32 seconds, u32 nanoseconds."""
@@ -134,7 +144,7 @@ class Encoder:
 
 def _sort_key(key: Any) -> Any:
     """Strings are ordered by their bytes."""
-    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+    return encode_text(key) if isinstance(key, str) else key
 
 
 class Decoder:
@@ -224,9 +234,9 @@ class Decoder:
         return self.blob().decode("utf-8", "surrogateescape")
 
     def utime(self) -> int:
-        """A time as nanoseconds since the epoch."""
+        """A time as nanoseconds since the epoch; what is beyond the last one that can be written is that one."""
         seconds = self._unpack(_U32)
-        return seconds * NS_PER_S + self._unpack(_U32)
+        return min(seconds * NS_PER_S + self._unpack(_U32), TIME_MAX_NS)
 
     def list(self, item: Callable[[], T]) -> list[T]:
         """u32 count, then the items. The count is believed only as far as there are bytes for it."""
@@ -263,3 +273,9 @@ class Decoder:
             self._pos = self._end
         finally:
             self._end = outer_end
+
+
+def encode_string(text: str | Buffer) -> bytes:
+    """A string, or bytes, as the inputs of most class methods want it: u32 length, then the bytes."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
+    return _U32.pack(len(data)) + data

@@ -31,7 +31,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from . import control
-from .auth import AuthSecrets, ConnectionMode
+from .auth import AuthDone, AuthSecrets, ConnectionMode
 from .encoding import Buffer
 from .errors import PeerError
 from .frame_crypto import secure_keys
@@ -127,7 +127,7 @@ _BY_ROLE: Final = {role: {(row.state, int(row.tag)): row for row in TRANSITIONS 
 
 def _signature(session_key: bytes, transcript: Buffer) -> bytes:
     """HMAC-SHA256; where there is no session key (method none) the signature is all zero, and checked all the same."""
-    if not any(session_key):
+    if not session_key:
         return bytes(control.SIGNATURE_BYTES)
     return hmac.digest(session_key, transcript, hashlib.sha256)
 
@@ -183,6 +183,10 @@ class Handshake:
         self.mode = ConnectionMode.CRC
         self.global_id = 0
         self.session: Session | None = None
+        self.granted: AuthDone | None = None
+        """(Acceptor) who the peer is, once its signature was right."""
+        self._banner_payload_bytes = 0
+        """As the peer announces it; 0: not yet."""
         self._expected_signature = b""
         self._frames_left = FRAMES_MAX
         self._rows = _BY_ROLE[self.ROLE]
@@ -243,8 +247,6 @@ class Handshake:
         self.channel.send(self._hello())
         self.state = State.HELLO
         return True
-
-    _banner_payload_bytes = 0
 
     def _hello(self) -> control.Hello:
         raise NotImplementedError

@@ -47,8 +47,6 @@ class AcceptorHandshake(Handshake):
         self._peer_address = peer_address
         self._method = AuthMethod.UNKNOWN
         self._done: AuthDone | None = None
-        self.granted: AuthDone | None = None
-        """Who the peer is, once its signature was right."""
 
     def _hello(self) -> control.Hello:
         return control.Hello(self.my_type, self._peer_address)
@@ -91,6 +89,8 @@ class AcceptorHandshake(Handshake):
         except PeerError:
             # a payload that makes no sense is a wrong one: which of the two it was is nobody's business
             result = AuthRefused()
+        if isinstance(result, AuthDone) and not self._is_of_its_kind(result.entity):
+            result = AuthRefused()
         if isinstance(result, AuthRefused):
             return self._refuse(self._method, result.result, on_refusal)
         if isinstance(result, AuthMore):
@@ -100,6 +100,10 @@ class AcceptorHandshake(Handshake):
         self.channel.send(control.AuthDone(result.global_id, self.mode, result.payload))
         self._settle(result.secrets, self.mode)
         return State.SIGN
+
+    def _is_of_its_kind(self, entity: str) -> bool:
+        """HELLO chose policy and methods: who said `osd` there must be one. Daemons may connect as clients."""
+        return self.peer_type == EntityType.CLIENT or entity.startswith(f"{self.peer_type.name.lower()}.")
 
     def _refuse(self, method: int, result: int, state: State) -> State:
         methods = [int(allowed) for allowed in self._auth.methods(self.peer_type)]

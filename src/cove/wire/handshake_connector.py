@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from . import control
 from .address import EntityAddr
-from .auth import AuthError, AuthMethod, ClientAuth, ConnectionMode
+from .auth import GLOBAL_ID_MAX, AuthError, AuthMethod, ClientAuth, ConnectionMode
 from .errors import PeerError, UsageError
 from .handshake import Channel, Handshake, Role, State
 from .link_events import LinkReady, LinkWait, SessionReset
-from .session import Session, SessionState
+from .session import SEQ_END, Session, SessionState
 from .types import EntityType
 
-_SEQ_MAX = 1 << 63
 _HINTS = {
     -errno.EACCES: "the name or its key is not accepted there",
     -errno.EOPNOTSUPP: "it allows no such method or mode",
@@ -121,6 +120,8 @@ class ConnectorHandshake(Handshake):
         """The peer is satisfied; whether we are shows its proof, and then its signature."""
         if done.mode not in self._auth.modes:
             raise PeerError(f"AUTH_DONE with mode {done.mode}, asked for {_names(ConnectionMode, self._auth.modes)}")
+        if done.global_id > GLOBAL_ID_MAX:
+            raise PeerError(f"AUTH_DONE with the global id {done.global_id}")
         mode = ConnectionMode(done.mode)
         secrets = self._auth.done(done.global_id, mode, done.payload)
         self.global_id = done.global_id
@@ -213,7 +214,7 @@ class ConnectorHandshake(Handshake):
 
     def on_retry(self, answer: control.SessionRetry) -> State:
         """A later attempt of ours got through before."""
-        if answer.connect_seq >= _SEQ_MAX:
+        if answer.connect_seq >= SEQ_END:
             raise PeerError(f"SESSION_RETRY with connect_seq {answer.connect_seq}")
         self.session.connect_seq = answer.connect_seq + 1
         return self._reconnect()

@@ -168,13 +168,13 @@ class Link:
     @property
     def entity(self) -> str:
         """(Acceptor) who the peer has proved to be, e.g. `client.admin`."""
-        granted = self._handshake.granted if isinstance(self._handshake, AcceptorHandshake) else None
+        granted = self._handshake.granted
         return granted.entity if granted is not None else ""
 
     @property
     def caps(self) -> bytes:
         """(Acceptor) what the peer's ticket allows."""
-        granted = self._handshake.granted if isinstance(self._handshake, AcceptorHandshake) else None
+        granted = self._handshake.granted
         return granted.caps if granted is not None else b""
 
     # --- the connection ----------------------------------------------------------------------------------------------
@@ -191,9 +191,12 @@ class Link:
         """
         if self._failed:
             raise PeerError("the link has failed before")
+        if not self._ready and self._handshake.state is State.CLOSED:
+            # a peer that talks on after WAIT must not fill our memory
+            return []
         reader = self._channel.reader
         reader.feed(data)
-        events = self._events = []
+        events: list[Event] = []
         try:
             if not self._ready:
                 self._shake_hands(events)
@@ -207,6 +210,7 @@ class Link:
         except BaseException:
             self._failed = True
             self._ready = False
+            self._events = events
             raise
         return events
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from .address import AddrVec, EntityAddr, decode_addr, decode_addrvec, encode_addr, encode_addrvec
-from .encoding import Decoder, Encoder
+from .encoding import Decoder, Encoder, encode_text
 from .errors import PeerError, UsageError
 from .names import decode_pg, encode_pg
 from .structure import I32, U32, UTIME, Codec
@@ -128,7 +128,7 @@ def dict_of(key: Codec[K], value: Codec[T], order: Callable[[K], Any] | None = N
 
 def string_order(text: str) -> bytes:
     """Strings are ordered by their bytes."""
-    return text.encode("utf-8", "surrogateescape")
+    return encode_text(text)
 
 
 # placement groups
@@ -226,7 +226,6 @@ _VECTOR_MARKER = 2
 def _decode_addrvecs(decoder: Decoder) -> list[AddrVec]:
     """As `decode_addrvec` for each, with a short cut for vectors of one or two IPv4 addresses."""
     vectors: list[AddrVec] = []
-    data, position, end = decoder.window()
     for _ in range(_osd_count(decoder, _VECTOR_HEAD.size)):
         data, position, end = decoder.window()
         if end - position < _VECTOR_HEAD.size:

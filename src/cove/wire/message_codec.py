@@ -34,6 +34,9 @@ def decode_message(header: MessageHeader, front: Buffer, middle: Buffer, data: B
     cls = _CLASSES.get(header.type)
     if cls is None:
         raise PeerError(f"message type {header.type:#x} is not known")
+    if not header.version:
+        # Linux's client leaves it so in messages of which there has only been one version
+        header = header._replace(version=1)
     if header.compat_version > cls.HEAD_VERSION:
         raise PeerError(
             f"{cls.__name__} version {header.version} needs a reader of version {header.compat_version}; "

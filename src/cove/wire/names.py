@@ -127,13 +127,14 @@ def encode_locator(encoder: Encoder, locator: ObjectLocator) -> None:
 
 
 def decode_locator(decoder: Decoder) -> ObjectLocator:
-    """object_locator_t, version 6 (what 16 and newer write)."""
+    """object_locator_t, version 6 (what 16 and newer write), or 5 (what Linux writes), which has no hash position."""
     with decoder.versioned(6) as version:
-        if version < 6:
-            raise PeerError(f"an object locator has version {version}; 6 and newer are known")
+        if version < 5:
+            raise PeerError(f"an object locator has version {version}; 5 and newer are known")
         pool = decoder.i64()
         decoder.i32()
-        key, nspace, position = decoder.str(), decoder.str(), decoder.i64()
+        key, nspace = decoder.str(), decoder.str()
+        position = decoder.i64() if version >= 6 else -1
     if key and position != -1:
         raise PeerError("an object locator has both a key and a hash position")
     return ObjectLocator(pool, key, nspace, position)

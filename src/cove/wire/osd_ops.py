@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from .encoding import Buffer
+from .encoding import Buffer, encode_text
 from .errors import PeerError
 
 MODE_RD = 0x1000
@@ -348,7 +348,7 @@ def xattr_op(
     code: OpCode, name: str, value: Buffer = b"", *, cmp_op: int = 0, cmp_mode: int = 0, flags: int = 0
 ) -> OSDOp:
     """An xattr operation on attribute `name`."""
-    raw = name.encode("utf-8", "surrogateescape")
+    raw = encode_text(name)
     return OSDOp(code, Xattr(len(raw), len(value), cmp_op, cmp_mode), raw + bytes(value), flags)
 
 

@@ -19,6 +19,7 @@ from uuid import UUID, uuid5
 
 from .address import AddrVec, EntityAddr, msgr2_address
 from .crush.map import CrushMap
+from .errors import PeerError
 from .features import SUPPORTED
 from .hashing import OBJECT_HASH_RJENKINS, object_hash, stable_mod
 from .intervals import IntervalSet
@@ -256,8 +257,11 @@ class OSDMap:
         return PgId(locator.pool, cached_object_hash(oid, locator.key, locator.nspace, kind))
 
     def actual_pg(self, raw: PgId) -> PgId:
-        """The placement group that the hash falls into with the pool's present PG count."""
-        return PgId(raw.pool, stable_mod(raw.seed, self.pools[raw.pool].pg_num))
+        """The placement group that the hash falls into with the pool's present PG count. Raises PeerError."""
+        count = self.pools[raw.pool].pg_num
+        if count <= 0:
+            raise PeerError(f"pool {raw.pool} has {count} placement groups")
+        return PgId(raw.pool, stable_mod(raw.seed, count))
 
     def pg_to_osds(self, pg: PgId) -> PgMapping:
         """Up and acting sets of a placement group; computed once for each. Raises PeerError (`pg_to_up_acting`)."""

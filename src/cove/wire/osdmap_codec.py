@@ -18,7 +18,7 @@ from typing import Any, Final
 from . import features as feature
 from .crc import ceph_crc32c
 from .crush.map import CrushMap, decode_crush, encode_crush
-from .encoding import NS_PER_S, Buffer, Decoder, Encoder
+from .encoding import NS_PER_S, TIME_MAX_NS, Buffer, Decoder, Encoder
 from .errors import PeerError, UsageError
 from .intervals import INTERVALS
 from .map_fields import (
@@ -98,7 +98,8 @@ def decode_xinfo(decoder: Decoder) -> OsdXInfo:
         )
         if version == 4 and compat == 1 and size == _XINFO_SIZE:
             decoder.skip_to(position + _XINFO_4.size)
-            down_stamp, scrub = down_s * NS_PER_S + down_ns, scrub_s * NS_PER_S + scrub_ns
+            down_stamp = min(down_s * NS_PER_S + down_ns, TIME_MAX_NS)
+            scrub = min(scrub_s * NS_PER_S + scrub_ns, TIME_MAX_NS)
             return OsdXInfo(down_stamp, laggy, interval, bits, weight, scrub, dead)
     with decoder.versioned(4) as version:
         down_stamp, laggy, interval = decoder.utime(), decoder.u32(), decoder.u32()

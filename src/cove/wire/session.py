@@ -28,7 +28,8 @@ from .message_codec import MessageParts
 UNACKED_MESSAGES_MAX: Final = 65536
 UNACKED_BYTES_MAX: Final = 512 << 20
 SESSIONS_MAX: Final = 65536
-_SEQ_MAX = 1 << 63
+SEQ_END: Final = 1 << 63
+"""Numbers of attempts that a peer tells of are refused from here on: ours must be able to go beyond them."""
 
 
 class Policy(NamedTuple):
@@ -79,7 +80,7 @@ class GlobalSequence:
 
     def next_after(self, seen: int) -> int:
         """A number also higher than `seen`, which a peer remembers. Raises PeerError if that is absurd."""
-        if seen >= _SEQ_MAX:
+        if seen >= SEQ_END:
             raise PeerError(f"the peer has seen global_seq {seen}")
         self.value = max(self.value, seen)
         return self.next()
@@ -343,8 +344,10 @@ class SessionRegistry:
     ) -> Admission | control.Control:
         """What SESSION_RECONNECT leads to: the session, or what to answer instead.
 
-        The server cookie is not compared, as real daemons don't.
+        The server cookie is not compared, as real daemons don't. Raises PeerError for a number that is absurd.
         """
+        if request.connect_seq >= SEQ_END:
+            raise PeerError(f"SESSION_RECONNECT with connect_seq {request.connect_seq}")
         session = self.find(request.addrs)
         if session is None or session.entity != entity:
             return control.SessionReset(full=True)

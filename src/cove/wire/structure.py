@@ -39,6 +39,7 @@ class Codec(Generic[T]):
 
 NOTHING: Codec[None] = Codec(lambda _encoder, _value: None, lambda _decoder: None)
 U8: Codec[int] = Codec(Encoder.u8, Decoder.u8)
+U16: Codec[int] = Codec(Encoder.u16, Decoder.u16)
 U32: Codec[int] = Codec(Encoder.u32, Decoder.u32)
 U64: Codec[int] = Codec(Encoder.u64, Decoder.u64)
 I32: Codec[int] = Codec(Encoder.i32, Decoder.i32)

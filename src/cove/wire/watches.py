@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from .address import BLANK, EntityAddr, decode_addr, encode_addr
+from .address import ADDR, BLANK, EntityAddr
 from .encoding import Decoder, Encoder
 from .names import ENTITY
 from .structure import BLOB, U32, U64, Codec, Structure, list_of, map_of, trailing
 from .types import EntityName, EntityType
 
-ADDRESS: Codec[EntityAddr] = Codec(encode_addr, decode_addr)
 NOTIFY_VERSION = 1
 """First field of a notify's input; OSDs do not look at it."""
 
@@ -44,7 +43,7 @@ class WatchItem(Structure):
     address: EntityAddr = BLANK
 
     FRAME: ClassVar = (2, 1)
-    FIELDS: ClassVar = (("name", ENTITY), ("cookie", U64), ("timeout", U32), ("address", trailing(ADDRESS, BLANK)))
+    FIELDS: ClassVar = (("name", ENTITY), ("cookie", U64), ("timeout", U32), ("address", trailing(ADDR, BLANK)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class WatchInfo(Structure):
     address: EntityAddr = BLANK
 
     FRAME: ClassVar = (4, 3)
-    FIELDS: ClassVar = (("cookie", U64), ("timeout", U32), ("address", trailing(ADDRESS, BLANK)))
+    FIELDS: ClassVar = (("cookie", U64), ("timeout", U32), ("address", trailing(ADDR, BLANK)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,17 @@ def test_a_table_loses_nothing(terminal: io.StringIO) -> None:
         assert shown.count(half) == 2
 
 
+def test_cells_of_several_words_stay_whole(terminal: io.StringIO) -> None:
+    print_list(
+        [{"size": "64 KiB", "rate": "165.3 MiB/s", "x": "y" * 40, "z": "w" * 20}],
+        ("size", "rate", "x", "z"),
+        Format.TABLE,
+        empty="",
+    )
+    for text in ("64 KiB", "165.3 MiB/s", "y" * 40, "w" * 20):
+        assert text in terminal.getvalue()
+
+
 def test_a_line_loses_nothing(terminal: io.StringIO) -> None:
     say("one two three four five six seven eight nine ten eleven twelve thirteen", "label")
     assert "".join(terminal.getvalue().split()).startswith("label")

@@ -102,9 +102,7 @@ class FakeMon(Dispatcher):
 
     def add_pool(self, number: int, name: str) -> OSDMap:
         newest = self.newest
-        return self.publish(
-            pools={**newest.pools, number: a_pool(8)}, pool_names={**newest.pool_names, number: name}
-        )
+        return self.publish(pools={**newest.pools, number: a_pool(8)}, pool_names={**newest.pool_names, number: name})
 
     def set_osd(self, number: int, up: bool, address: str | None = None) -> OSDMap:
         states, addrs = list(self.newest.osd_state), list(self.newest.client_addrs)

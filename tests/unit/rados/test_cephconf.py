@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tracemalloc
 from itertools import pairwise
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from cove.rados.cephconf import load_conf
 from cove.rados.confargs import parse_arguments
 from cove.rados.conffile import parse_settings
-from cove.rados.errors import Error, InvalidArgument, ObjectNotFound
+from cove.rados.errors import Error, InvalidArgument, ObjectNotFound, PermissionDenied
 from cove.rados.keyring import Keyring, KeyringEntry
 from cove.rados.monhosts import MonHost, parse_mon_host
 from cove.wire.address import EntityAddr
@@ -106,6 +107,12 @@ def test_any_text_gives_settings_or_an_error(text):
         pass
 
 
+def test_long_continued_lines_take_linear_time():
+    text = "a = " + "x\\\n" * 200_000
+    (setting,) = parse_settings(text, "f")
+    assert setting.value == "x" * 200_000
+
+
 # -- which options are in force
 
 
@@ -157,6 +164,15 @@ def test_expansion_ends(home):
     text = "\n".join(f"{name} = ${after}${after}" for name, after in pairwise(names))
     with pytest.raises(InvalidArgument, match="variables"):
         options(text + "\nv29 =", home=home)
+
+
+def test_expansion_is_bounded(home):
+    conf = write(home / "ceph.conf", f"mon host = 1.1.1.1\nx = {'y' * 10**6}\nz = {'$x ' * 900}")
+    tracemalloc.start()
+    with pytest.raises(InvalidArgument, match="longer than"):
+        load_conf(conf, None, {})
+    assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    tracemalloc.stop()
 
 
 def test_typed_options(home):
@@ -297,7 +313,50 @@ def test_malformed_arguments(text):
         parse_arguments(text)
 
 
+def test_arguments_do_not_show_a_key():
+    for text in ("--key= AQBsecret==", "--key AQBsecret== AQBsecret==", "-AQBsecret== x y"):
+        with pytest.raises(InvalidArgument, match="CEPH_ARGS") as caught:
+            parse_arguments(text)
+        assert "AQBsecret" not in str(caught.value)
+    assert "AQBsecret" not in repr(parse_arguments("--key AQBsecret=="))
+
+
 # -- keys
+
+
+def test_a_keyring_that_is_not_readable_is_passed_over_as_ceph_does(home, monkeypatch):
+    ring = write(home / "ring", Keyring(entries={"client.admin": KeyringEntry("client.admin", KEY)}).format())
+    hidden = write(home / "hidden", Keyring(entries={"client.admin": KeyringEntry("client.admin", OTHER)}).format())
+    real_open = open
+
+    def opened(path, *args, **kwargs):
+        if str(path) == str(hidden):
+            raise PermissionError(13, "denied")
+        return real_open(path, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", opened)
+    base = {"mon_host": "1.1.1.1", "auth_client_required": "cephx"}
+    assert load_conf({**base, "keyring": f"{hidden},{ring}"}).load_key() == KEY
+    with pytest.raises(PermissionDenied, match=r"hidden.*not readable"):
+        load_conf({**base, "keyring": f"{hidden},{home}/none"}).credentials()
+    # nor does it fall back to authentication without a key
+    with pytest.raises(PermissionDenied, match=r"hidden.*not readable"):
+        load_conf({"mon_host": "1.1.1.1", "keyring": f"{hidden}"}).credentials()
+
+
+@pytest.mark.parametrize(
+    ("conf", "args", "explicit", "words"),
+    [
+        ("[client]\nkey = nonsense", "", None, r"ceph\.conf, line 3, \[client\], option key: it is no key"),
+        ("", "--key nonsense", None, "CEPH_ARGS, option key: it is no key"),
+        ("", "", "nonsense", "the arguments given, option key: it is no key"),
+    ],
+)
+def test_a_wrong_key_is_named_by_its_place(home, conf, args, explicit, words):
+    path = write(home / "ceph.conf", f"mon host = 1.1.1.1\n{conf}")
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        load_conf(path, None, {"CEPH_ARGS": args}, key=explicit).load_key()
+    assert "nonsense" not in str(caught.value)
 
 
 def test_key_comes_before_keyfile_before_keyring(home):
@@ -409,6 +468,8 @@ def test_monitors_that_speak_only_the_old_protocol(text):
         "v2:",
         "a..b",
         "1.1.1.1:٣",
+        "fe80::1%eth0",
+        "[fe80::1%eth0]:3300",
     ],
 )
 def test_malformed_monitors(text):

@@ -11,6 +11,7 @@ from cove.messenger import LoopbackNetwork
 from cove.rados import (
     ALL_NAMESPACES,
     AioCompletion,
+    Cancelled,
     InOutError,
     InvalidArgument,
     LoopbackTransport,
@@ -332,3 +333,21 @@ async def test_a_listing_that_does_not_move_or_makes_no_sense_ends_with_an_error
     cluster.osd.answer_with = lambda request: 0
     with pytest.raises(InOutError):
         _ = [entry async for entry in cluster.ioctx.list_objects()]
+
+
+async def test_a_shutdown_ends_a_connect_that_is_under_way() -> None:
+    client = Rados(LoopbackTransport(LoopbackNetwork()))
+    task = asyncio.ensure_future(client.connect())
+    await settle()
+    await client.shutdown()
+    with pytest.raises(Cancelled):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_errors_about_pools_speak_of_pools(cluster: FakeCluster) -> None:
+    with pytest.raises(ObjectNotFound, match=r"^pool 'nope': .*the pools are: rbd, images; .*pool_create") as caught:
+        await cluster.client.open_ioctx("nope")
+    assert caught.value.errno == errno.ENOENT
+    with pytest.raises(ObjectExists, match=r"create pool 'rbd': .*choose another name") as exists:
+        await cluster.client.pool_create("rbd")
+    assert exists.value.errno == errno.EEXIST

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cove.rados.conffile import parse_settings
 from cove.rados.errors import Error, InvalidArgument, ObjectNotFound, PermissionDenied
 from cove.rados.keyring import Keyring, KeyringEntry
 from cove.wire.cephx.keys import CryptoKey, KeyType
@@ -83,10 +84,16 @@ def test_a_key_of_an_unknown_type_harms_only_its_owner():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[client.a]\nkye = x\n", r"line 2, \[client\.a\]: 'kye' is no option"),
+        ("[client.a]\nkye = x\n", r"line 2, \[client\.a\]: option kye is unknown"),
         ("[admin]\nkey = x\n", "is no entity"),
         ("[client.a\nkey = x\n", "line 1.*no section"),
         ("[client.a]\nAQBVYQJrYcrXCBAAsGd84IaMgqDgU28/z03bGA\n", "line 2: neither"),
+        (
+            "[client.a]\nAQBVYQJrYcrXCBAAsGd84IaMgqDgU28/z03bGA==\n",
+            r"line 2, \[client\.a\]: .* is unknown in a keyring",
+        ),
+        ("[client.a]\nAQBVYQJrYcrXCBAAsGd84IaMgqDgU28/z03bGA== '\n", "line 2"),
+        ("[client.a]\nAQBVYQJrYcrXCBAAsGd84IaMgqDgU28/z03bGA='\n", "line 2"),
         ('[client.a]\nkey = "x\n', "not closed"),
     ],
 )
@@ -121,3 +128,7 @@ def test_any_text_gives_a_keyring_or_an_error(text):
         Keyring.parse(text)
     except Error:
         pass
+
+
+def test_settings_do_not_show_their_values():
+    assert AES.to_base64() not in repr(parse_settings(Keyring(entries={"a.b": KeyringEntry("a.b", AES)}).format(), "f"))

@@ -204,8 +204,37 @@ async def test_refusals_after_a_session_end_with_a_new_identity() -> None:
         mons.messenger.denied.add(mon_address("a"))
         mons.ours.cut()
         await eventually(lambda: forgotten and mons.client.is_open)
-        assert forgotten == [DENIALS_MAX]
+        assert forgotten == [DENIALS_MAX, DENIALS_MAX]  # when the old one is given up, and when the new one is there
         assert mons.messenger.name.number == 8
+
+
+async def test_another_identity_from_a_monitor_is_told() -> None:
+    """What was sent under the old one can't be repeated."""
+    numbers = iter((4242, 4242, 4243))
+
+    class Auth:
+        name = "client.a"
+        global_id = 0
+
+        def renewal_due_in_s(self) -> float:
+            return float("inf")
+
+        def adopt(self, connection: object) -> None:
+            self.global_id = next(numbers)
+
+        def forget(self, connection: object) -> None:
+            pass
+
+    async with running_mons("a", auth=Auth()) as mons:  # type: ignore[arg-type]
+        told: list[int] = []
+        mons.client.on_new_identity.append(lambda: told.append(mons.messenger.name.number))
+        await ready(mons)
+        for expected in ([], [4242]):
+            mons.ours.cut()
+            await eventually(lambda: not mons.client.is_open)
+            await eventually(lambda: mons.client.is_open)
+            assert told == expected
+        assert mons.messenger.name.number == 4243
 
 
 async def test_no_answer_names_everybody() -> None:

@@ -9,13 +9,23 @@ from uuid import uuid4
 
 import pytest
 
-from cove.rados import InOutError, ObjectNotFound, RadosConf, ReadOp, TimedOut, WriteOp
+from cove.messenger import LoopbackConnection
+from cove.rados import InOutError, ObjectNotFound, OutcomeUnknown, RadosConf, ReadOp, TimedOut, WriteOp
+from cove.wire.auth import AuthError
 from cove.wire.messages import MMonGetVersion, MMonSubscribe, MOSDMap, SubscribeFlag
+from cove.wire.monmap import MonMap
 from cove.wire.osd_ops import RequestFlag
 from cove.wire.osdmap import MapFlag, PoolFlag
 from cove.wire.osdmap_codec import encode_osdmap
 
 from .fake import OSD_ADDRESSES, FakeCluster, FakeOsd, eventually, first_map, running_cluster, settle
+
+SOME_MONMAP = MonMap(fsid=uuid4(), epoch=1)
+
+
+def append(cluster: FakeCluster, oid: str, data: bytes) -> None:
+    """Submit, and don't wait."""
+    cluster.ioctx.aio_operate(oid, WriteOp().append(data))
 
 
 def push(cluster: FakeCluster) -> None:
@@ -397,3 +407,139 @@ async def test_the_cluster_away_in_mid_flight_is_an_error_within_the_time_out() 
             await task
         assert caught.value.errno == errno.ETIMEDOUT
         cluster.assert_nothing_leaked()
+
+
+@pytest.mark.parametrize("by", ["callback", "throttle"])
+async def test_new_operations_do_not_overtake_those_that_are_sent_again(by: str) -> None:
+    """One ends with the map that moves another: what its end sets going must not get ahead on the other's object."""
+    conf = RadosConf(inflight_ops_max=2 if by == "throttle" else 10)
+    async with running_cluster(auto=False, conf=conf) as held:
+        async with held.client.open_ioctx("images") as images:
+            doomed = images.aio_operate("doomed", WriteOp().append(b"x"))
+            held.ioctx.aio_operate("a", WriteOp().append(b"1"))
+            await held.osd.has(2)
+            if by == "callback":
+                doomed.on_complete(lambda _: append(held, "a", b"2"))
+            else:
+                held.ioctx.aio_operate("a", WriteOp().append(b"2"))
+            held.mon.set_osd(0, up=False)
+            held.mon.drop_pool(2)
+            for connection in list(held.mon.messenger.connections):
+                held.mon.send_maps(connection, [2, 3])
+            with pytest.raises(ObjectNotFound):
+                await doomed
+        second = held.osds[1]
+        await second.has(2)
+        assert [bytes(request.ops[0].indata) for request in second.requests] == [b"1", b"2"]
+        for index in range(2):
+            second.reply(index)
+        await held.ioctx.aio_flush(1)
+        held.assert_nothing_leaked()
+
+
+async def test_a_first_map_of_another_cluster_is_ignored() -> None:
+    async with running_cluster() as cluster:
+        objecter = cluster.client.objecter
+        objecter.targets = None
+        objecter.monclient.monmap = replace(SOME_MONMAP, fsid=uuid4())
+        connection = next(iter(cluster.mon.messenger.connections))
+        cluster.mon.send_maps(connection, [1])
+        await settle()
+        assert objecter.epoch == 0
+        objecter.monclient.monmap = replace(SOME_MONMAP, fsid=cluster.mon.newest.fsid)
+        cluster.mon.send_maps(connection, [1])
+        await eventually(lambda: objecter.epoch == 1)
+
+
+async def test_an_osd_that_does_not_react_to_keepalives_is_connected_to_again(
+    held: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that drops everything: neither a reset nor a map tells."""
+    monkeypatch.setattr("cove.rados.objecter.SILENT_S", 0.0)
+    objecter = held.client.objecter
+    write = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await held.osd.has(1)
+    for _ in range(4):
+        objecter._tick()  # answered
+    assert len(held.osd.accepted) == 1
+    monkeypatch.setattr(LoopbackConnection, "send_keepalive", lambda connection: None)
+    for _ in range(3):
+        await asyncio.sleep(0.001)  # or the last answer is as new as the next question
+        objecter._tick()
+    await held.osd.has(2)
+    assert len(held.osd.accepted) == 2
+    assert held.osd.requests[1].tid == held.osd.requests[0].tid
+    assert held.osd.requests[1].retry_attempt == 1
+    held.osd.reply(1)
+    await write
+    for _ in range(4):
+        objecter._tick()  # nothing is in flight: nobody asks
+    await settle()
+    assert len(held.osd.accepted) == 2
+
+
+async def test_a_callback_may_submit_when_an_osd_denies_us(held: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    objecter = held.client.objecter
+    first = held.ioctx.aio_operate("a", WriteOp().append(b"1"))
+    await held.osd.has(1)
+    first.on_complete(lambda _: append(held, "b", b"2"))
+    session = objecter.sessions[0]
+    session.failures = 100
+    refused = session.connection
+    assert refused is not None
+    refused.refused_because = AuthError("no")
+    objecter.ms_handle_refused(refused)
+    refused.mark_down()
+    with pytest.raises(OutcomeUnknown):
+        await first
+    await held.osd.has(2)
+    assert list(objecter._by_connection) == [session.connection]
+    held.osd.reply(1)
+    await held.ioctx.aio_flush(1)
+    held.assert_nothing_leaked()
+
+
+@pytest.mark.parametrize(("before", "after"), [(32, 33), (33, 32)], ids=["split", "merged"])
+async def test_groups_that_were_split_or_merged_are_sent_again(before: int, after: int) -> None:
+    """Also what stays in its group: the OSD has dropped it. What is in another group is left alone."""
+    osdmap = first_map()
+    pools = {1: replace(osdmap.pools[1], pg_num=before), 2: osdmap.pools[2]}
+    async with running_cluster(auto=False, osdmap=replace(osdmap, pools=pools)) as held:
+        for number in range(200):
+            held.ioctx.aio_operate(f"object {number}", WriteOp().append(b"x"))
+        await held.osd.has(200)
+        affected = {request.tid for request in held.osd.requests if request.pg.seed in (0, 32)}
+        staying = {request.tid for request in held.osd.requests if request.pg.seed == 0 and request.raw_hash & 32 == 0}
+        assert staying
+        assert staying < affected
+        held.mon.publish(pools=pools | {1: replace(pools[1], pg_num=after)})
+        push(held)
+        await held.osd.has(200 + len(affected))
+        await settle()
+        again = held.osd.requests[200:]
+        assert [request.tid for request in again] == sorted(affected)
+        assert all(request.epoch == 2 for request in again)
+        for index in range(len(held.osd.requests)):
+            if index >= 200 or held.osd.requests[index].tid not in affected:
+                held.osd.reply(index)
+        await held.ioctx.aio_flush(1)
+        held.assert_nothing_leaked()
+
+
+async def test_a_primary_that_is_down_is_nobody(held: FakeCluster) -> None:
+    """primary_temp may name one: nobody would ever answer there."""
+    write = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
+    await held.osd.has(1)
+    held.mon.set_osd(1, up=False)
+    target = held.client.objecter.live_ops()[0].target
+    assert target is not None
+    held.mon.publish(primary_temp={target.pg: 1})
+    for connection in list(held.mon.messenger.connections):
+        held.mon.send_maps(connection, [2, 3])
+    await eventually(lambda: held.client.objecter.epoch == 3)
+    assert held.client.objecter.homeless.ops
+    assert 1 not in held.client.objecter.sessions
+    held.mon.publish(primary_temp={})
+    await held.osd.has(2)
+    held.osd.reply(1)
+    await write

@@ -9,9 +9,11 @@ import random
 
 import pytest
 
+from cove.messenger import LoopbackConnection
 from cove.rados import (
     AioCompletion,
     Cancelled,
+    InvalidArgument,
     NotConnected,
     ObjectNotFound,
     OutcomeUnknown,
@@ -21,7 +23,9 @@ from cove.rados import (
     TimedOut,
     WriteOp,
 )
-from cove.wire.messages import MOSDOp
+from cove.wire.features import SUPPORTED
+from cove.wire.message_codec import encode_message
+from cove.wire.messages import Message, MOSDOp
 from cove.wire.osd_ops import OpCode, RequestFlag
 from cove.wire.types import NOSNAP
 
@@ -267,6 +271,7 @@ async def test_cancelling_an_await_gives_budget_and_tid_back(held: FakeCluster) 
 async def test_cancel_of_a_completion(held: FakeCluster) -> None:
     sent = held.ioctx.aio_operate("a", WriteOp().append(b"x"))
     read = held.ioctx.aio_operate("b", ReadOp().read())
+    await held.osd.has(2)
     assert sent.cancel()
     assert read.cancel()
     assert sent.get_return_value() == read.get_return_value() == -errno.ECANCELED
@@ -390,3 +395,50 @@ async def test_completions_are_cheap(held: FakeCluster) -> None:
     assert isinstance(held.osd.requests, list)
     await eventually(lambda: len(held.osd.requests) == 50)
     assert all(isinstance(request, MOSDOp) for request in held.osd.requests)
+
+
+@pytest.fixture
+def encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loopback refuses what can't be encoded, as TCP does."""
+    send = LoopbackConnection.send_message
+
+    def send_message(connection: LoopbackConnection, message: Message) -> None:
+        encode_message(message, SUPPORTED)
+        send(connection, message)
+
+    monkeypatch.setattr(LoopbackConnection, "send_message", send_message)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_cannot_be_sent_is_an_error_and_harms_nobody(
+    held: FakeCluster, encoding: None, is_first: bool
+) -> None:
+    """Also if the connection only comes up later."""
+    if not is_first:
+        held.ioctx.aio_operate("warm", ReadOp().read())
+        await held.osd.has(1)
+        held.osd.reply(0)
+        await settle()
+    wrong = held.ioctx.aio_operate("a", WriteOp().write(b"x", 2**64))
+    after = held.ioctx.aio_operate("a", WriteOp().append(b"y"))
+    with pytest.raises(InvalidArgument, match="does not fit"):
+        await asyncio.wait_for(wrong, 1)
+    with pytest.raises(InvalidArgument, match="no UTF-8"):
+        await asyncio.wait_for(held.ioctx.aio_operate("\ud800", ReadOp().read()), 1)
+    await eventually(lambda: held.osd.requests[-1].oid == "a" if held.osd.requests else False)
+    held.osd.reply(len(held.osd.requests) - 1)
+    await asyncio.wait_for(after, 1)
+    held.assert_nothing_leaked()
+
+
+async def test_what_is_given_up_before_the_connection_is_up_is_not_sent(held: FakeCluster) -> None:
+    """So that it is known that it did not happen."""
+    given_up = held.ioctx.aio_operate("a", WriteOp().append(b"1"))
+    sent = held.ioctx.aio_operate("a", WriteOp().append(b"2"))
+    assert given_up.cancel()
+    assert isinstance(given_up.error(), Cancelled)
+    await held.osd.has(1)
+    await settle()
+    assert [bytes(request.ops[0].indata) for request in held.osd.requests] == [b"2"]
+    held.osd.reply(0)
+    await sent

@@ -127,3 +127,18 @@ async def test_a_connect_that_is_cancelled_leaves_no_socket() -> None:
         accepted.close()
         with pytest.raises(NotConnected):
             _ = client.objecter
+
+
+async def test_a_name_that_takes_too_long_hides_no_other_monitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = CephTransport(load_conf({"mon_host": "slow.example 127.0.0.9", "key": KEY}))
+    monkeypatch.setattr("cove.rados.transport.LOOKUP_TIMEOUT_S", 0.01)
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    assert [monitor.address for monitor in await transport.find_monitors()] == ["v2:127.0.0.9:3300/0"]
+    nobody = Rados({"mon_host": "slow.example", "key": KEY})
+    with pytest.raises(NotConnected, match=r"slow\.example: no answer within 0\.01 s"):
+        await nobody.connect(1)

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -87,9 +86,6 @@ def output_of(op: tuple, made: OSDOp) -> object:
         decoder = Decoder(made.outdata)
         return decoder.map(decoder.blob, decoder.blob)
     return made.outdata if op[0] in ("read", "getxattr") else None
-
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
 
 
 class Vectors(RuleBasedStateMachine):

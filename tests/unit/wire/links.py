@@ -132,6 +132,7 @@ class Ends:
         target: EntityAddr = MON,
         my_addrs: AddrVec = (MON,),
         peer_type: EntityType = EntityType.MON,
+        my_type: EntityType = EntityType.CLIENT,
         step: int = 1 << 30,
     ) -> None:
         self.session = session or Session(LOSSY_CLIENT, (CLIENT,))
@@ -140,7 +141,7 @@ class Ends:
             session=self.session,
             peer_type=peer_type,
             target=target,
-            my_type=EntityType.CLIENT,
+            my_type=my_type,
             auths=client_auths if client_auths is not None else [NoneClientAuth("client.admin", EntityType.MON)],
             random_bytes=random_source(b"client"),
         )

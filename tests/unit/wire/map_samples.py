@@ -162,9 +162,7 @@ POOL_FIELDS = of_table(
         "opts": a_dict(signed(32), st.one_of(TEXT, signed(64), F64)),
         "application_metadata": a_dict(TEXT, STRINGS),
         "dead_epochs": st.tuples(unsigned(32), unsigned(32)),
-        "last_pg_merge_meta": st.builds(
-            MergeMeta, PGS, unsigned(32), unsigned(32), unsigned(32), EVERSIONS, EVERSIONS
-        ),
+        "last_pg_merge_meta": st.builds(MergeMeta, PGS, unsigned(32), unsigned(32), unsigned(32), EVERSIONS, EVERSIONS),
         "peering_crush": st.none()
         | st.builds(PeeringCrush, unsigned(32), unsigned(32), unsigned(32), st.integers(0, 2**31 - 1)),
         "nonprimary_shards": unsigned(128),
@@ -213,7 +211,8 @@ def osdmaps(draw: st.DrawFn) -> OSDMap:
         tuple(vectors["osd"]),
     )
     needed = ("fsid", "epoch", "max_osd", *vectors["map"])
-    return dataclasses.replace(draw(some_of(OSDMap, strategies, needed)), osd_only=draw(inner))
+    osdmap: OSDMap = draw(some_of(OSDMap, strategies, needed))
+    return dataclasses.replace(osdmap, osd_only=draw(inner))
 
 
 _CHANGE_FIELDS = of_table(
@@ -226,7 +225,7 @@ _CHANGE_FIELDS = of_table(
         "new_uuid": a_dict(OSD, st.uuids()),
         "new_xinfo": a_dict(OSD, XINFOS),
         "stretch": st.builds(
-            StretchChange, st.just(True), unsigned(32), unsigned(32), unsigned(32), signed(32), st.booleans()
+            StretchChange, st.just(True), unsigned(32), unsigned(32), unsigned(32), signed(32), st.just(True)
         ),
         "fullmap": st.just(b""),
         "crush": st.sampled_from([b"", encode_crush(CrushMap.simple([0, 2]), features.SUPPORTED)]),

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from cove.wire import messages, watches
 from cove.wire.address import AddrVec, EntityAddr
 from cove.wire.messages import MESSAGES, Message
-from cove.wire.messages.base import U16 as U16_CODEC
 from cove.wire.names import RequestRedirect
 from cove.wire.op_codec import LAYOUTS, PARAMS_OF
 from cove.wire.osd_ops import OSDOp, RawParams
 from cove.wire.pool_stats import COUNTERS, PoolStat
 from cove.wire.structure import I32, I64, U8, U32, U64, UTIME, Codec, Structure
+from cove.wire.structure import U16 as U16_CODEC
 from cove.wire.types import (
     HOBJECT_MAX,
     HOBJECT_MIN,

@@ -16,9 +16,20 @@ from cove.wire.auth import (
     NoneClientAuth,
     NoneServerAuth,
 )
-from cove.wire.cephx import CephxClient, CephxService, CephxState, CryptoKey, Entity, KeyType, refusal
+from cove.wire.cephx import (
+    CephxClient,
+    CephxService,
+    CephxSettings,
+    CephxState,
+    CryptoKey,
+    Entity,
+    KeyType,
+    refusal,
+)
+from cove.wire.cephx.keys import NO_KEY
 from cove.wire.cephx.structures import NO_TICKET, Authenticate, Authorize, RequestHeader, TicketBlob
-from cove.wire.encoding import Decoder
+from cove.wire.cephx.tickets import decode_ticket_reply, encode_ticket_reply
+from cove.wire.encoding import Decoder, Encoder
 from cove.wire.errors import PeerError, UsageError
 from cove.wire.types import EntityType
 from tests.unit.wire.cephx_pair import CAPS, HOUR, Cluster, Refused, authenticate
@@ -508,3 +519,49 @@ def test_method_none():
     with pytest.raises(Refused):
         authenticate(NoneClientAuth("client.a", EntityType.MON, 4096), NoneServerAuth())
     assert NoneServerAuth().request(AuthMethod.NONE, ConnectionMode.CRC, b"") == AuthRefused()
+
+
+# -- what an enemy might try
+
+
+def test_an_id_is_not_taken_over_with_the_ticket_of_another_entity():
+    """AUTH tickets are seen on the wire when they are shown: with its own key another entity could show one."""
+    cluster = Cluster()
+    key = CryptoKey.generate(KeyType.AES, cluster.random_bytes)
+    cluster.server.put_entity(Entity("client.thief", key, dict(CAPS)))
+    victim = cluster.client()
+    cluster.log_in(victim)
+    thief = cluster.client("client.thief", key)
+    thief.global_id, thief.tickets = victim.global_id, dict(victim.tickets)
+    with pytest.raises(Refused) as caught:
+        authenticate(thief.mon_auth(cluster.now_ns), cluster.monitor())
+    assert caught.value.result == -errno.EACCES
+
+
+def test_a_challenge_is_good_for_one_proof():
+    cluster = Cluster()
+    monitor, attempt = cluster.monitor(), cluster.client().mon_auth(cluster.now_ns)
+    step = monitor.request(AuthMethod.CEPHX, ConnectionMode.CRC, attempt.request())
+    assert isinstance(step, AuthMore)
+    proof = attempt.more(step.payload)
+    wrong = proof[:-30] + bytes(30)
+    assert monitor.more(wrong) == AuthRefused(-errno.EACCES)
+    with pytest.raises(PeerError):
+        monitor.more(proof)
+
+
+def test_tickets_without_a_session_key_are_refused():
+    """Nothing would be sealed or signed with it."""
+    cluster = Cluster()
+    issued = cluster.server.issue(Entity("client.a", cluster.key), 4096, EntityType.AUTH)
+    issued = replace(issued, ticket=replace(issued.ticket, session_key=NO_KEY))
+    encoder = Encoder()
+    encode_ticket_reply(encoder, [issued], cluster.key, cluster.random_bytes)
+    with pytest.raises(PeerError, match="session key"):
+        decode_ticket_reply(Decoder(encoder.bytes()), cluster.key)
+
+
+@pytest.mark.parametrize("settings", [{"service_key_type": KeyType.NONE}, {"allowed_key_types": frozenset(KeyType)}])
+def test_a_cluster_without_keys_is_refused(settings):
+    with pytest.raises(UsageError, match="none"):
+        CephxSettings(**settings)

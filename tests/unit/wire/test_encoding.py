@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.wire.encoding import Decoder, Encoder
+from cove.wire.encoding import TIME_MAX_NS, Decoder, Encoder
 from cove.wire.errors import PeerError, UsageError
 
 U8 = st.integers(0, 2**8 - 1)
@@ -117,6 +117,21 @@ def test_counts_beyond_the_input_allocate_nothing(data):
 def test_numbers_that_do_not_fit_are_our_own_mistake(kind, value):
     with pytest.raises(UsageError):
         getattr(Encoder(), kind)(value)
+
+
+def test_text_that_has_no_bytes_is_our_own_mistake():
+    with pytest.raises(UsageError):
+        Encoder().str("\ud800")
+    with pytest.raises(UsageError):
+        Encoder().map({"\ud800": 1, "": 2}, lambda key: None, lambda value: None)
+
+
+@pytest.mark.parametrize(("data", "ns"), [(b"\xff" * 8, TIME_MAX_NS), (b"\1\0\0\0\xff\xff\xff\xff", 5294967295)])
+def test_every_time_that_is_read_can_be_written(data, ns):
+    assert Decoder(data).utime() == ns
+    encoder = Encoder()
+    encoder.utime(ns)
+    assert Decoder(encoder.bytes()).utime() == ns
 
 
 @given(st.binary(max_size=60))

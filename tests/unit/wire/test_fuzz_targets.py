@@ -1,4 +1,4 @@
-"""The fuzz targets of frames and handshake, with fixed inputs: their seeds, cut short and with single bytes changed."""
+"""The fuzz targets of frames, handshake and maps with fixed inputs: seeds, cut short and with single bytes changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 
 from cove.wire.handshake import State
 from cove.wire.link import Link
-from tests.fuzz import fuzz_frames, fuzz_handshake
+from tests.fuzz import fuzz_frames, fuzz_handshake, fuzz_maps
 
 
-@pytest.mark.parametrize("target", [fuzz_frames, fuzz_handshake], ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "target", [fuzz_frames, fuzz_handshake, fuzz_maps], ids=lambda module: module.__name__.rpartition(".")[2]
+)
 def test_fixed_inputs(target: ModuleType) -> None:
     chance = random.Random(1)
     for seed in target.seeds():

@@ -121,6 +121,26 @@ def test_modes_are_the_connectors_choice_among_those_allowed() -> None:
     assert only_secure.client.mode is SECURE
 
 
+@pytest.mark.parametrize(
+    ("claims", "entity", "is_let_in"),
+    [
+        (EntityType.OSD, "osd.3", True),
+        (EntityType.CLIENT, "osd.3", True),
+        (EntityType.OSD, "client.admin", False),
+        (EntityType.MON, "osd.3", False),
+    ],
+)
+def test_who_says_to_be_a_daemon_is_one(claims: EntityType, entity: str, is_let_in: bool) -> None:
+    ends = Ends(my_type=claims, client_auths=[NoneClientAuth(entity, EntityType.MON)])
+    if is_let_in:
+        ends.run()
+        assert ends.server.is_ready
+    else:
+        with pytest.raises(AuthError):
+            ends.run()
+        assert not ends.server.is_ready
+
+
 def test_method_none_can_only_do_crc() -> None:
     auth = NoneClientAuth("client.admin", EntityType.MON)
     auth.modes = (SECURE,)
@@ -407,6 +427,14 @@ def test_a_mode_that_was_not_offered_is_refused(mode: int) -> None:
     link.receive(BANNER + frame(control.Hello(EntityType.MON, SEEN_CLIENT)))
     with pytest.raises(PeerError, match=f"mode {mode}, asked for crc"):
         link.receive(frame(control.AuthDone(1, mode, b"")))
+
+
+def test_an_id_that_no_name_can_hold_is_refused() -> None:
+    link = connector()
+    link.receive(BANNER + frame(control.Hello(EntityType.MON, SEEN_CLIENT)))
+    with pytest.raises(PeerError, match="global id"):
+        link.receive(frame(control.AuthDone(2**63, 1, b"")))
+    assert link.global_id == 0
 
 
 def test_secure_mode_without_a_secret_is_refused() -> None:

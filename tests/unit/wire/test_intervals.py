@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_equal_sets_have_one_form(a: IntervalSet, b: IntervalSet) -> None:
     assert union(a, b) == normalized(union(b, a))
     for runs in (normalized(a), difference(a, b)):
         assert all(length for _, length in runs)
-        assert all(x + length < y for (x, length), (y, _) in zip(runs, runs[1:], strict=False))
+        assert all(x + length < y for (x, length), (y, _) in pairwise(runs))
 
 
 def test_bytes() -> None:

@@ -307,11 +307,23 @@ def test_a_session_is_taken_from_a_connection_that_still_seems_alive() -> None:
     # nothing that arrives late on the old connection touches the session any more
     with pytest.raises(PeerError):
         ends.server.receive(message(5))
+    assert ends.server.take_events() == []
     assert ends.server.connection_lost() is AfterFault.CLOSE
     assert following.server.is_ready
     session = following.server.session
     assert session is not None
     assert session.state is SessionState.READY
+
+
+def test_events_are_told_once() -> None:
+    ends = lossless()
+    assert tids(ends.server.receive(message(1))) == [1]
+    assert ends.server.take_events() == []
+    ends.client.connection_lost()
+    again(ends).run()  # takes the session away from the old link
+    with pytest.raises(PeerError):
+        ends.server.receive(message(2))
+    assert ends.server.take_events() == []
 
 
 def test_numbers_of_attempts_rise() -> None:
@@ -375,7 +387,9 @@ def test_wait_closes_the_link() -> None:
     ends = Ends(session=Session(LOSSLESS_PEER, (CLIENT,)), registry=registry, policy=LOSSLESS_PEER).run()
     assert ends.client_events == [LinkWait()]
     assert ends.client.state is ends.server.state is State.CLOSED
-    assert ends.client.receive(b"whatever comes now is not looked at") == []
+    for link in (ends.client, ends.server):
+        assert link.receive(b"whatever comes now is not looked at") == []
+        assert link._channel.reader.buffered_bytes == 0
     assert not ends.client.is_ready
     assert ends.client.connection_lost() is AfterFault.STANDBY
 

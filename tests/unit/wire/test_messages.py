@@ -4,20 +4,31 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cove.wire.errors import PeerError
+from cove.wire.encoding import TIME_MAX_NS
+from cove.wire.errors import PeerError, UsageError
 from cove.wire.features import SUPPORTED
 from cove.wire.message_codec import MessageHeader, decode_message, encode_message
-from cove.wire.messages import MESSAGES, Message, MOSDMap, MOSDOp, MOSDOpReply, MWatchNotify, NotifyCode
+from cove.wire.messages import (
+    MESSAGES,
+    Message,
+    MMonGetVersion,
+    MOSDMap,
+    MOSDOp,
+    MOSDOpReply,
+    MWatchNotify,
+    NotifyCode,
+)
 from cove.wire.op_codec import LAYOUTS, PARAMS_OF, encode_op
 from cove.wire.osd_ops import CopyGet, OpCode, OSDOp, RawParams
 from cove.wire.snapsets import SnapList
-from cove.wire.types import HObject
+from cove.wire.types import HObject, ObjectLocator, PgId
 from cove.wire.watches import NotifyAck, NotifyReplies, NotifyRequest, WatchList
 from tests.fuzz.fuzz_messages import NEWEST
 from tests.golden import recorder
@@ -359,9 +370,42 @@ def test_versions_out_of_reach_are_refused(cls):
     newer = MessageHeader(type=cls.TYPE, version=cls.HEAD_VERSION + 1, compat_version=cls.HEAD_VERSION + 1)
     with pytest.raises(PeerError, match=f"{cls.__name__} version {newer.version}"):
         decode_message(newer, b"", b"", b"")
+    if cls.OLDEST_VERSION == 1:
+        return
     older = MessageHeader(type=cls.TYPE, version=cls.OLDEST_VERSION - 1, compat_version=1)
     with pytest.raises(PeerError, match=f"{cls.__name__} version {older.version}"):
         decode_message(older, b"", b"", b"")
+
+
+def test_no_version_is_the_first():
+    """Linux's client leaves it 0 where there is only one."""
+    for version in (0, 1):
+        header = MessageHeader(type=MMonGetVersion.TYPE, version=version, compat_version=0)
+        message = decode_message(header, bytes(8) + b"\6\0\0\0osdmap", b"", b"")
+        assert message == MMonGetVersion(handle=0, what="osdmap")
+
+
+def test_text_that_has_no_bytes_is_our_error():
+    request = MOSDOp(pg=PgId(1, 2), raw_hash=2, epoch=3, flags=4, oid="\ud800", locator=ObjectLocator(1), ops=[])
+    with pytest.raises(UsageError):
+        encode_message(request, NEWEST)
+    answer = MOSDOpReply(oid="\ud800", pg=PgId(1, 2), flags=0, result=0, epoch=1, ops=[])
+    with pytest.raises(UsageError):
+        encode_message(answer, NEWEST)
+
+
+def test_a_time_beyond_all_times_can_be_written_again():
+    request = MOSDOp(
+        pg=PgId(1, 2), raw_hash=2, epoch=3, flags=4, oid="o", locator=ObjectLocator(1), ops=[], mtime_ns=TIME_MAX_NS
+    )
+    parts = encode_message(request, NEWEST)
+    header = MessageHeader(type=parts.type, version=parts.version, compat_version=parts.compat_version)
+    front = bytes(parts.front)
+    last = struct.pack("<II", 2**32 - 1, 999_999_999)
+    assert front.count(last) == 1
+    absurd = decode_message(header, front.replace(last, b"\xff" * 8), b"", b"")
+    assert isinstance(absurd, MOSDOp)
+    assert absurd.mtime_ns == TIME_MAX_NS
 
 
 GOLDEN = recorder.load_index()

@@ -81,8 +81,13 @@ def test_locators_with_key_and_position_are_refused():
     data = packed(encode_locator, ObjectLocator(1, "key", "", 7))
     with pytest.raises(PeerError, match="both"):
         decode_locator(Decoder(data))
-    with pytest.raises(PeerError, match="version 5"):
-        decode_locator(Decoder(b"\5\3" + data[2:]))
+    with pytest.raises(PeerError, match="version 4"):
+        decode_locator(Decoder(b"\4\3" + data[2:]))
+
+
+def test_locators_of_linux_have_no_position():
+    data = bytes.fromhex("05041a000000 0700000000000000 ffffffff 00000000 06000000") + b"nspace"
+    assert decode_locator(Decoder(data)) == ObjectLocator(7, "", "nspace", -1)
 
 
 @given(NAMES)

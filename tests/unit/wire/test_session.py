@@ -303,6 +303,13 @@ def test_a_session_is_taken_over_with_what_the_peer_has_not_seen() -> None:
     assert (one.connect_seq, one.peer_global_seq) == (1, 11)
 
 
+def test_attempts_that_could_not_be_counted_on_are_refused() -> None:
+    registry, one = registered()
+    with pytest.raises(PeerError, match="connect_seq"):
+        registry.resume(reconnect(connect_seq=2**64 - 1), STATEFUL_SERVER, ME, "osd.1")
+    assert one.connect_seq < 2**63
+
+
 @given(
     policy=st.sampled_from([STATEFUL_SERVER, LOSSLESS_PEER, LOSSLESS_PEER_REUSE, STATELESS_SERVER, LOSSY_CLIENT]),
     seen=st.tuples(*[st.integers(0, 3)] * 4),

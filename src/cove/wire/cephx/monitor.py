@@ -32,6 +32,7 @@ from .rotating import ROTATED_SERVICES
 from .server import CephxServer, Entity
 from .structures import (
     Authenticate,
+    AuthTicket,
     Request,
     RequestHeader,
     ResponseHeader,
@@ -110,6 +111,12 @@ class MonitorAuth:
         """The proof has come."""
         if not self._challenge or self._is_open:
             raise PeerError("AUTH_REQUEST_MORE without a challenge")
+        step = self._check_proof(payload)
+        if isinstance(step, AuthRefused):
+            self._challenge = 0  # there is no second guess
+        return step
+
+    def _check_proof(self, payload: bytes) -> AuthStep:
         try:
             decoder = Decoder(payload)
             if RequestHeader.decode(decoder).type != Request.AUTH_SESSION_KEY:
@@ -157,7 +164,10 @@ class MonitorAuth:
         return hmac.compare_digest(expected.to_bytes(8, "little"), request.proof.to_bytes(8, "little"))
 
     def _old_session_key(self, request: Authenticate) -> CryptoKey | None:
-        """Session key of the AUTH ticket shown, which proves that the global id is the client's own."""
+        """Session key of the AUTH ticket shown, which proves that the global id is the client's own.
+
+        Ceph compares the id alone; but tickets are shown in the open, where another entity may have seen this one.
+        """
         shown = request.old_ticket
         if not self.global_id:
             if shown.data:
@@ -165,13 +175,16 @@ class MonitorAuth:
             return None
         try:
             info = open_ticket(shown, self._server.rotating_secrets(EntityType.AUTH).secrets)
-            if info.ticket.global_id == self.global_id:
+            if self._is_own(info.ticket):
                 return info.session_key
         except PeerError:
             pass
         if request.version < 3 and self._server.settings.allow_insecure_global_id_reclaim:
             return None
         raise _Refused(errno.EACCES)
+
+    def _is_own(self, ticket: AuthTicket) -> bool:
+        return (ticket.name, ticket.global_id) == (self.entity_name, self.global_id)
 
     @staticmethod
     def _check_mon_caps(entity: Entity) -> None:
@@ -238,7 +251,7 @@ class MonitorAuth:
             raise _Refused(errno.EACCES) from None
         mask = ServiceTicketRequest.decode(decoder).keys
         entity = self._server.entity(self.entity_name)
-        if entity is None or (info.ticket.name, info.ticket.global_id) != (self.entity_name, self.global_id):
+        if entity is None or not self._is_own(info.ticket):
             raise _Refused(errno.EACCES)
         tickets = self._tickets(entity, mask)
         encoder = Encoder()

@@ -68,7 +68,7 @@ class CephxState(Structure):
 
 @dataclass(frozen=True, slots=True)
 class CephxSettings:
-    """Rules of a cluster. Raises UsageError for time spans that make no sense."""
+    """Rules of a cluster. Raises UsageError for time spans that make no sense, or keys that protect nothing."""
 
     auth_ttl_ns: int = AUTH_TTL_NS
     service_ttl_ns: int = SERVICE_TTL_NS
@@ -84,6 +84,8 @@ class CephxSettings:
         for name in ("auth_ttl_ns", "service_ttl_ns"):
             if not 1_000_000_000 <= getattr(self, name) <= 10 * 365 * 24 * 3600 * 1_000_000_000:
                 raise UsageError(f"{name}={getattr(self, name)} is not within 1 s and 10 years")
+        if KeyType.NONE in (self.service_key_type, *self.allowed_key_types):
+            raise UsageError("keys of type none protect nothing: anyone could make tickets")
 
     def ttl_ns(self, service: EntityType) -> int:
         """How long a ticket for `service` is to be valid."""

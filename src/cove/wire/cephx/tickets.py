@@ -15,7 +15,7 @@ from ..auth import AUTH_MODE_AUTHORIZER
 from ..encoding import Decoder, Encoder
 from ..errors import PeerError
 from ..types import EntityType
-from .keys import CryptoKey, RandomBytes, Usage
+from .keys import CryptoKey, KeyType, RandomBytes, Usage
 from .structures import Authorize, ExpiringKey, ServiceTicket, ServiceTicketInfo, TicketBlob
 
 _REPLY_VERSION = 1
@@ -67,6 +67,8 @@ def decode_ticket_reply(decoder: Decoder, key: CryptoKey, wrap_key: CryptoKey | 
         service = decoder.u32()
         decoder.u8()
         ticket = ServiceTicket.from_bytes(key.unseal(decoder.blob(), Usage.SERVICE_TICKET))
+        if ticket.session_key.type == KeyType.NONE:
+            raise PeerError(f"a ticket for service {service} has no session key")
         if decoder.bool():
             if wrap_key is None:
                 raise PeerError("a ticket is wrapped with the key of an older one, which was not shown")

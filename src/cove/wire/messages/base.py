@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 from ..encoding import Buffer, Decoder, Encoder
-from ..structure import U64, Codec
+from ..structure import STR, U16, U64, Codec, list_of, map_of
 
 PRIO_LOW = 64
 PRIO_OSD_OP = 63
@@ -66,7 +66,8 @@ def filler(codec: Codec[Any], value: Any, since: int = 1) -> Field:
     return Field("", Codec(lambda encoder, _: codec.encode(encoder, value), codec.decode), since)
 
 
-U16: Codec[int] = Codec(Encoder.u16, Decoder.u16)
+STRINGS = list_of(STR)
+STR_TO_STR = map_of(STR, STR)
 
 PAXOS = (Field("version", U64), filler(U16, 0xFFFF), filler(U64, 0))
 """How many of the monitors' messages begin: the map's version, and two fields of daemons among themselves."""

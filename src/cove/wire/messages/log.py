@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 from uuid import UUID
 
-from ..address import AddrVec, decode_addrvec, encode_addrvec
+from ..address import ADDRVEC, AddrVec
 from ..encoding import Encoder
 from ..names import ENTITY, FSID
-from ..structure import STR, U64, UTIME, Codec, Structure, list_of, trailing
+from ..structure import STR, U16, U64, UTIME, Codec, Structure, list_of, trailing
 from ..types import EntityName, EntityType
-from .base import PAXOS, PRIO_HIGH, U16, Field, Message
+from .base import PAXOS, PRIO_HIGH, Field, Message
 
 
 class LogSource(NamedTuple):
@@ -46,7 +46,7 @@ class LogEntry(Structure):
     FIELDS: ClassVar = (
         ("source", Codec(_encode_source, lambda decoder: LogSource(decoder.u32(), decoder.str()))),
         ("rank", ENTITY),
-        ("addrs", Codec(encode_addrvec, decode_addrvec)),
+        ("addrs", ADDRVEC),
         ("stamp_ns", UTIME),
         ("seq", U64),
         ("priority", U16),

@@ -11,11 +11,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from ..names import FSID
-from ..structure import BLOB, I32, RAW, STR, U32, Structure, list_of, map_of, optional
-from .base import PRIO_HIGH, Field, Message
-
-STRINGS = list_of(STR)
-STR_TO_STR = map_of(STR, STR)
+from ..structure import BLOB, I32, RAW, STR, U32, Structure, optional
+from .base import PRIO_HIGH, STR_TO_STR, STRINGS, Field, Message
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,11 +13,8 @@ from uuid import UUID
 
 from ..encoding import Decoder, Encoder
 from ..names import FSID
-from ..structure import BLOB, I32, STR, U32, U64, Codec, list_of, map_of
-from .base import PAXOS, PRIO_HIGH, Field, Message
-
-STRINGS = list_of(STR)
-STR_TO_STR = map_of(STR, STR)
+from ..structure import BLOB, I32, STR, U32, U64, Codec, map_of
+from .base import PAXOS, PRIO_HIGH, STR_TO_STR, STRINGS, Field, Message
 
 
 @dataclass(slots=True, kw_only=True)

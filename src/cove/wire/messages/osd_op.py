@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Self
 
-from ..encoding import NS_PER_S, Buffer, Decoder, Encoder
+from ..encoding import NS_PER_S, TIME_MAX_NS, Buffer, Decoder, Encoder
 from ..errors import PeerError, UsageError
 from ..features import NEW_OSDOP_ENCODING, NEW_OSDOPREPLY_ENCODING, RESEND_ON_SPLIT, SERVER_SQUID, SUPPORTED
 from ..names import (
@@ -112,9 +112,9 @@ class MOSDOp(Message):
             raise PeerError(f"MOSDOp: a peer with features {features:#x} takes only versions older than 8")
         version = 9 if features & _V9_FEATURES == _V9_FEATURES else 8
         pg, locator, ops, reqid, snapc = self.pg, self.locator, self.ops, self.reqid, self.snapc
-        oid = self.oid.encode("utf-8", "surrogateescape")
         data: list[Buffer] = []
         try:
+            oid = self.oid.encode("utf-8", "surrogateescape")
             parts = [
                 _EARLY.pack(
                     _SPG_START,
@@ -146,7 +146,7 @@ class MOSDOp(Message):
                 parts.append(_ATTEMPT_FEATURES.pack(self.retry_attempt, self.features))
             else:
                 parts.append(_TAIL_NO_SNAPS.pack(self.snapid, snapc.seq, 0, self.retry_attempt, self.features))
-        except struct.error as error:
+        except (struct.error, UnicodeEncodeError) as error:
             raise UsageError(f"MOSDOp on {self.oid!r}: a value does not fit: {error}") from None
         return MessageParts(42, self.tid, PRIO_OSD_OP, version, 3, 0, b"".join(parts), b"", data)
 
@@ -175,6 +175,9 @@ class MOSDOp(Message):
         if header.version >= 9:
             at += _VERSIONED.size + _VERSIONED.unpack_from(front, at)[2]  # the trace is not for us
         client_inc, seconds, nanoseconds = _TIMES.unpack_from(front, at)
+        mtime_ns = seconds * NS_PER_S + nanoseconds
+        if mtime_ns > TIME_MAX_NS:
+            mtime_ns = TIME_MAX_NS
         at += _TIMES.size
         locator_end = at + _VERSIONED.size + _VERSIONED.unpack_from(front, at)[2]
         encoded = front[at:locator_end]
@@ -208,7 +211,7 @@ class MOSDOp(Message):
             ops=ops,
             snapid=snapid,
             snapc=SnapContext(seq, snaps),
-            mtime_ns=seconds * NS_PER_S + nanoseconds,
+            mtime_ns=mtime_ns,
             retry_attempt=retry_attempt,
             reqid=reqid,
             client_inc=client_inc,
@@ -272,9 +275,9 @@ class MOSDOpReply(Message):
             self.replay_version,
             self.redirect,
         )
-        oid = self.oid.encode("utf-8", "surrogateescape")
         data: list[Buffer] = []
         try:
+            oid = self.oid.encode("utf-8", "surrogateescape")
             parts = [
                 _U32.pack(len(oid)),
                 oid,
@@ -290,7 +293,7 @@ class MOSDOpReply(Message):
                 parts.append(encode_op(op, length))
             parts.append(struct.pack(f"<{len(ops) + 1}i", self.retry_attempt, *[op.rval for op in ops]))
             parts.append(_REPLY_END.pack(replay.version, replay.epoch, self.user_version, redirect is not None))
-        except struct.error as error:
+        except (struct.error, UnicodeEncodeError) as error:
             raise UsageError(f"MOSDOpReply on {self.oid!r}: a value does not fit: {error}") from None
         if redirect is not None:
             encoder = Encoder()
