@@ -11,6 +11,7 @@ from cove.wire import cls_lock, cls_rbd, structure
 from cove.wire.cls_lock import AddressType, EntityAddress, LockerId, LockerInfo, LockInfo
 from cove.wire.encoding import Decoder, Encoder
 from cove.wire.errors import PeerError
+from cove.wire.names import ENTITY
 from cove.wire.structure import Codec, Structure
 from cove.wire.types import NOSNAP, EntityName, EntityType, SnapContext
 
@@ -28,7 +29,7 @@ BY_CODEC = {
     id(structure.STR): TEXT,
     id(structure.BOOL): st.booleans(),
     id(structure.UTIME): NS,
-    id(cls_lock.ENTITY): NAMES,
+    id(ENTITY): NAMES,
     id(cls_lock.ADDRESS): ADDRESSES,
 }
 SPECIAL = {

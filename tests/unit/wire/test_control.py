@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.wire.address import AddrType, EntityAddr
+from cove.wire.address import ADDR, ADDRVEC, AddrType, EntityAddr
 from cove.wire.control import (
-    ADDR,
-    ADDRVEC,
     CONTROLS,
     SIGNATURE,
     U32_LIST,
