@@ -18,10 +18,10 @@ from cove.rados.monhunt import HuntConf
 from cove.wire.address import EntityAddr
 from cove.wire.auth import AuthError, AuthMethod, ConnectionMode, NoneClientAuth
 from cove.wire.cephx.keys import CryptoKey, KeyType
+from cove.wire.cephx.login import Ticket
 from cove.wire.cephx.monitor import MonitorAuth
 from cove.wire.cephx.server import CephxServer, CephxSettings, Entity
 from cove.wire.cephx.service import CephxService
-from cove.wire.cephx.tickets import Ticket
 from cove.wire.messages import MAuth, MAuthReply, Message, MMonSubscribe
 from cove.wire.session import STATELESS_SERVER
 from cove.wire.types import EntityName, EntityType
