@@ -240,6 +240,6 @@ def _run(callbacks: Sequence[Callback], completion: AioCompletion) -> None:
     for callback in callbacks:
         try:
             callback(completion)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             # a user's callback must not stop the answers to other operations
             log.exception("completion_callback_failed", completion=repr(completion))

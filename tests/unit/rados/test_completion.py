@@ -39,11 +39,12 @@ async def test_callbacks_run_once_in_order_complete_before_safe() -> None:
     assert completion.get_version() == 5
 
 
-async def test_a_failing_callback_does_not_stop_the_others() -> None:
+@pytest.mark.parametrize("problem", [RuntimeError, asyncio.CancelledError])
+async def test_a_failing_callback_does_not_stop_the_others(problem: type[BaseException]) -> None:
     calls: list[int] = []
 
     def broken(completion: AioCompletion) -> None:
-        raise RuntimeError("broken")
+        raise problem("broken")
 
     completion = AioCompletion(None, "a", broken)
     completion.on_complete(lambda c: calls.append(1))
