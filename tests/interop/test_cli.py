@@ -124,8 +124,6 @@ def test_bench(cove: Cove) -> None:
 
 def test_bench_that_is_interrupted_cleans_up(cove: Cove) -> None:
     command = cove.command("-c", cove.conf, "-p", POOL, "-N", "interrupted", "bench", "--seconds", "50", "--size", "4K")
-    # whoever runs the tests in the background of a shell has SIGINT ignored, and children inherit that
-    command = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(command, env=cove.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         eventually(lambda: cove("-p", POOL, "-N", "interrupted", "ls"), "objects of the benchmark", 20)
         process.send_signal(signal.SIGINT)
