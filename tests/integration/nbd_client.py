@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from pathlib import Path
 from typing import Self
+
+from .cove_instance import eventually
 
 READ, WRITE, DISCONNECT, FLUSH = 0, 1, 2, 3
 _REQUEST = struct.Struct(">IHHQQI")
@@ -18,12 +21,16 @@ class NbdClient:
     def __init__(self, path: Path, export: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(30)
-        self._socket.connect(str(path))
+        eventually(lambda: self._accepts(path), 5, "a server listens")
         greeting = self._take(18)
         assert greeting[:16] == b"NBDMAGICIHAVEOPT"
         name = export.encode()
         self._socket.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, len(name)) + name)
         (self.size, _flags) = struct.unpack(">QH", self._take(10))
+
+    def _accepts(self, path: Path) -> bool:
+        """A socket has its name a moment before its server listens."""
+        return self._socket.connect_ex(str(path)) != errno.ECONNREFUSED
 
     def __enter__(self) -> Self:
         return self
