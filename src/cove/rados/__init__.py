@@ -32,7 +32,8 @@ from .errors import (
     TooLarge,
     make_error,
 )
-from .ioctx import ALL_NAMESPACES, IoCtx
+from .ioctx import IoCtx
+from .ioctx_listing import ALL_NAMESPACES
 from .operations import ReadOp, WriteOp
 from .results import ObjectStat, OmapKeys, OmapValues, OpOut, OpResult, SparseRead
 from .stats import ClusterStat, PoolStats
