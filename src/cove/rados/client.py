@@ -245,14 +245,14 @@ class Rados(Dispatcher):
             (await self.mon_command({"prefix": "osd pool create", "pool": name, **options})).check()
         else:
             # every monitor knows this request, and asks for no more than the capability to write to the OSD map
-            await self._pool_op(f"create pool {name!r}", 0, PoolOpCode.CREATE, name)
+            await self.pool_op(f"create pool {name!r}", 0, PoolOpCode.CREATE, name)
         return await self.pool_lookup(name)
 
     async def pool_delete(self, name: str) -> None:
         """Delete a pool with all its objects. Raises ObjectNotFound, PermissionDenied, OutcomeUnknown."""
         number = await self.pool_lookup(name)
         try:
-            await self._pool_op(f"delete pool {name!r}", number, PoolOpCode.DELETE, DELETE_WORD)
+            await self.pool_op(f"delete pool {name!r}", number, PoolOpCode.DELETE, DELETE_WORD)
         except PermissionDenied as problem:
             if problem.errno != errno.EPERM:
                 raise
@@ -263,7 +263,11 @@ class Rados(Dispatcher):
                 operation=problem.operation,
             ) from None
 
-    async def _pool_op(self, what: str, pool: int, code: PoolOpCode, name: str = "", snapid: int = 0) -> MPoolOpReply:
+    async def pool_op(self, what: str, pool: int, code: PoolOpCode, name: str = "", snapid: int = 0) -> MPoolOpReply:
+        """A change of pools or their snapshots by the monitors; returns once our map has it.
+
+        Raises the Error of a refusal, TimedOut (not sent), OutcomeUnknown (sent, and not answered).
+        """
         make = functools.partial(_pool_op_message, self.fsid, pool, code, name, snapid)
         reply = cast("MPoolOpReply", await self._ask_monitor(what, make, changes=True))
         if reply.reply_code < 0:
