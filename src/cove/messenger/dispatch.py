@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ..wire.compiled import mypyc_attr
 from ..wire.messages import Message
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Dispatcher:
     """Something that messages and connection events are handed to. Methods must not block."""
 

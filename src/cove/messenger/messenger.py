@@ -82,6 +82,10 @@ class Messenger(ABC):
         nobody listens, the address is not the peer's, or it refuses us) or `ms_handle_reset`.
         """
 
+    def filenos(self) -> Sequence[int]:
+        """The numbers of its open sockets, for a process that has inherited copies of them."""
+        return ()
+
     @abstractmethod
     async def shutdown(self) -> None:
         """Close all connections. Peers see a reset."""

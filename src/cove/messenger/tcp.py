@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -115,6 +115,10 @@ class TcpMessenger(Messenger):
     def stream_of(self, link: object) -> TcpStream | None:
         """The open stream that a link belongs to."""
         return next((stream for stream in self.streams if stream.link is link), None)
+
+    def filenos(self) -> Sequence[int]:
+        """The numbers of its open sockets, for a process that has inherited copies of them."""
+        return [stream.fileno for stream in list(self.streams) if stream.fileno >= 0]
 
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that ends with this messenger at the latest."""

@@ -152,6 +152,12 @@ class TcpStream(asyncio.Protocol):
         return self._held_bytes + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     @property
+    def fileno(self) -> int:
+        """The socket's number; -1 if there is none, or none any more."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
+    @property
     def is_made(self) -> bool:
         """Whether there is, or was, a socket."""
         return self._transport is not None

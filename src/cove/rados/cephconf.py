@@ -1,10 +1,11 @@
 """ceph.conf: which options are in force for an entity, and what a client needs of them, as one typed value.
 
 An option comes from the environment (`CEPH_ARGS`, `CEPH_KEYRING`), else from the file's sections in the order
-[client.admin], [client], [global], else it has Ceph's default. `$name`, `${run_dir}` and the like are replaced.
+[client.admin], [client], [global], else it has its default (`config_options.py`). `$name`, `${run_dir}` and the like
+are replaced.
 Files are read here, at once and blocking: they are small. Host names are left to the caller to resolve.
 
-Source: Ceph's doc/rados/configuration/ceph-conf, common/options (names and defaults); compared with `ceph-conf`.
+Source: Ceph's doc/rados/configuration/ceph-conf; compared with `ceph-conf`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from ..wire.auth import AuthMethod, ConnectionMode
@@ -23,44 +23,35 @@ from ..wire.cephx.keys import CryptoKey
 from ..wire.types import EntityType
 from .confargs import Arguments, parse_arguments
 from .conffile import Setting, option_name, parse_settings, read_text
+from .config_options import OPTIONS, Value, parse_option
 from .errors import InvalidArgument, ObjectNotFound, PermissionDenied
 from .keyring import Keyring, parse_key
 from .monhosts import MonHost, parse_mon_host
 
 DEFAULT_NAME = "client.admin"
+DEFAULT_CLUSTER = "ceph"
 _ARGUMENTS = "the arguments given"
 DEFAULT_PATHS = ("/etc/ceph/$cluster.conf", "$home/.ceph/$cluster.conf", "$cluster.conf")
 
 _CLIENT_KEYRINGS = "/etc/ceph/$cluster.$name.keyring,/etc/ceph/$cluster.keyring,/etc/ceph/keyring,/etc/ceph/keyring.bin"
 _DAEMON_KEYRINGS = "/var/lib/ceph/$type/$cluster-$id/keyring"
-_DEFAULTS: Final = {
-    "run_dir": "/var/run/ceph",
-    "auth_client_required": "cephx, none",
-    "ms_client_mode": "crc secure",
-    "ms_mon_client_mode": "secure crc",
-    "client_mount_timeout": "30",
-    "objecter_inflight_ops": "1024",
-    "objecter_inflight_op_bytes": "100M",
-}
-"""Ceph's own, but for client_mount_timeout: 300 s are too long to learn that the cluster is away."""
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 _EXPANSIONS_MAX = 1000
 _DEPTH_MAX = 40
 _VALUE_CHARACTERS_MAX = 1 << 20
-_SUFFIXES = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "m": 60.0, "min": 60.0, "h": 3600.0, "hr": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterConf:
-    """What a client must know to connect as `name`. Times in seconds, `None` where nothing is configured."""
+    """What a client must know to connect as `name`. Times in seconds; 0 is for ever."""
 
     name: str
     cluster: str
     source: str
     """The file, or what stood in for one; for messages."""
     mon_hosts: tuple[MonHost, ...]
+    """Empty: ask DNS for `mon_dns_srv_name`."""
     auth_client_required: tuple[AuthMethod, ...]
     """Methods in order of preference."""
     ms_client_mode: tuple[ConnectionMode, ...]
@@ -68,14 +59,15 @@ class ClusterConf:
     ms_mon_client_mode: tuple[ConnectionMode, ...]
     """Towards monitors and managers."""
     client_mount_timeout_s: float
-    rados_osd_op_timeout_s: float | None
-    rados_mon_op_timeout_s: float | None
+    rados_osd_op_timeout_s: float
+    rados_mon_op_timeout_s: float
     objecter_inflight_ops: int
     objecter_inflight_op_bytes: int
     fsid: UUID | None
     options: dict[str, str] = field(repr=False)
     """Everything that is set, expanded, by normalized name. It may hold a key: not for logs."""
     keyring_paths: tuple[str, ...] = ()
+    mon_dns_srv_name: str = "ceph-mon"
     key_place: str = "option key"
     """Where the option `key` stands; for messages."""
 
@@ -141,28 +133,67 @@ def load_conf(
     Raises ObjectNotFound for a file that is not there, PermissionDenied for one that is not readable, InvalidArgument
     for anything malformed, saying where it stands. Whether there is a key shows when it is asked for.
     """
+    return load_sources(conf, name, environ, keyring=keyring, key=key).resolver().result()
+
+
+@dataclass(slots=True)
+class Sources:
+    """Where the options of an entity come from. `overrides` go before `settings`, the lines of the file."""
+
+    name: str
+    cluster: str = DEFAULT_CLUSTER
+    source: str = "no ceph.conf was read"
+    """The file, or what stood in for one; for messages."""
+    settings: list[Setting] = field(default_factory=list)
+    overrides: dict[str, str] = field(default_factory=dict, repr=False)
+    origins: dict[str, str] = field(default_factory=dict)
+    """Where each of the overrides comes from; for messages."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def override(self, options: Mapping[str, str], origin: str) -> None:
+        """Put options before what is there."""
+        self.overrides |= options
+        self.origins |= dict.fromkeys(options, origin)
+
+    def resolver(self) -> Resolver:
+        """Lookup in these sources. Raises InvalidArgument for a name that is none."""
+        return Resolver(self)
+
+
+def load_sources(
+    conf: str | os.PathLike[str] | Mapping[str, object] | None = None,
+    name: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    keyring: str | os.PathLike[str] | None = None,
+    key: str | None = None,
+) -> Sources:
+    """What `load_conf` looks at, before it is looked up. Raises as `load_conf`."""
     environ = os.environ if environ is None else environ
     explicit = {} if keyring is None else {"keyring": str(keyring), "key": "", "keyfile": ""}
     if key is not None:
         explicit["key"] = key
     if isinstance(conf, Mapping):
         given = {option_name(key): _text(value) for key, value in conf.items() if value is not None}
-        cluster, given_by = given.pop("cluster", "ceph"), "the options given"
-        origins = dict.fromkeys(given, given_by) | dict.fromkeys(explicit, _ARGUMENTS)
-        return _Resolver(name or DEFAULT_NAME, cluster, given_by, given | explicit, [], environ, origins).result()
+        found = Sources(
+            name or DEFAULT_NAME, given.pop("cluster", DEFAULT_CLUSTER), "the options given", environ=environ
+        )
+        found.override(given, "the options given")
+        found.override(explicit, _ARGUMENTS)
+        return found
     arguments = parse_arguments(environ.get("CEPH_ARGS", ""))
-    chosen = name or arguments.name or DEFAULT_NAME
-    path, tried = _find_file(conf, arguments, environ)
-    settings = [] if path is None else parse_settings(read_text(path, "configuration file"), str(path))
-    keyrings = {"keyring": environ["CEPH_KEYRING"]} if "CEPH_KEYRING" in environ else {}
-    overrides = keyrings | arguments.options | explicit
-    origins = (
-        dict.fromkeys(keyrings, "CEPH_KEYRING")
-        | dict.fromkeys(arguments.options, "CEPH_ARGS")
-        | dict.fromkeys(explicit, _ARGUMENTS)
-    )
-    source = str(path) if path is not None else f"no ceph.conf found (tried {', '.join(tried)})"
-    return _Resolver(chosen, _cluster_name(path, arguments), source, overrides, settings, environ, origins).result()
+    path, tried = find_file(conf, arguments, environ)
+    found = Sources(name or arguments.name or DEFAULT_NAME, _cluster_name(path, arguments), environ=environ)
+    if path is None:
+        found.source = f"no ceph.conf found (tried {', '.join(tried)})"
+    else:
+        found.source = str(path)
+        found.settings = parse_settings(read_text(path, "configuration file"), str(path))
+    if "CEPH_KEYRING" in environ:
+        found.override({"keyring": environ["CEPH_KEYRING"]}, "CEPH_KEYRING")
+    found.override(arguments.options, "CEPH_ARGS")
+    found.override(explicit, _ARGUMENTS)
+    return found
 
 
 def _text(value: object) -> str:
@@ -170,14 +201,14 @@ def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _find_file(
+def find_file(
     conf: str | os.PathLike[str] | None, arguments: Arguments, environ: Mapping[str, str]
 ) -> tuple[str | os.PathLike[str] | None, list[str]]:
     """The file to read, or None and what was looked for. One that was named must exist: reading it will tell."""
     if conf is not None:
         return conf, []
     named = arguments.conf or environ.get("CEPH_CONF")
-    cluster, home = arguments.cluster or "ceph", environ.get("HOME") or os.path.expanduser("~")
+    cluster, home = arguments.cluster or DEFAULT_CLUSTER, environ.get("HOME") or os.path.expanduser("~")
     paths = [item.strip() for item in re.split("[,;]", named)] if named else list(DEFAULT_PATHS)
     paths = [item.replace("$cluster", cluster).replace("$home", home) for item in paths if item]
     for path in paths:
@@ -191,34 +222,23 @@ def _cluster_name(path: str | os.PathLike[str] | None, arguments: Arguments) -> 
     if arguments.cluster:
         return arguments.cluster
     stem, dot, _ = Path(path).name.partition(".conf") if path is not None else ("", "", "")
-    return stem if stem and dot else "ceph"
+    return stem if stem and dot else DEFAULT_CLUSTER
 
 
-class _Resolver:
+class Resolver:
     """Looks options up in overrides and sections, and expands them."""
 
-    def __init__(
-        self,
-        name: str,
-        cluster: str,
-        source: str,
-        overrides: dict[str, str],
-        settings: list[Setting],
-        environ: Mapping[str, str],
-        origins: Mapping[str, str],
-    ) -> None:
-        """`origins` says for messages where each of the overrides comes from."""
+    def __init__(self, sources: Sources) -> None:
+        name, cluster, environ = sources.name, sources.cluster, sources.environ
         kind, dot, identity = name.partition(".")
         if not dot or kind.upper() not in EntityType.__members__:
             raise InvalidArgument(f"{name!r} is no name of an entity; write TYPE.ID, e.g. client.admin")
-        self.name, self.cluster, self.source = name, cluster, source
-        self._overrides = overrides
-        self._origins = origins
-        self._settings = settings
+        self.name, self.cluster, self.source = name, cluster, sources.source
+        self._overrides, self._origins, self._settings = sources.overrides, sources.origins, sources.settings
         self._found: dict[str, Setting] = {}
         order = {"global": 0, kind: 1, name: 2}
         for setting in sorted(
-            (item for item in settings if item.section in order), key=lambda item: order[item.section]
+            (item for item in self._settings if item.section in order), key=lambda item: order[item.section]
         ):
             self._found[setting.name] = setting
         self._variables: dict[str, Callable[[], str]] = {
@@ -240,7 +260,9 @@ class _Resolver:
         if name in self._overrides:
             return self._overrides[name]
         setting = self._found.get(name)
-        return _DEFAULTS.get(name) if setting is None else setting.value
+        if setting is not None:
+            return setting.value
+        return OPTIONS[name].default if name in OPTIONS else None
 
     def place(self, name: str) -> str:
         """Where an option was set, for messages."""
@@ -248,6 +270,10 @@ class _Resolver:
             return f"{self._origins[name]}, option {name}"
         setting = self._found.get(name)
         return f"option {name}" if setting is None else f"{setting.place}, option {name}"
+
+    def is_set(self, name: str) -> bool:
+        """Whether it has been set anywhere."""
+        return name in self._overrides or name in self._found
 
     def get(self, name: str) -> str | None:
         """An option's expanded value; None if it is not set and has no default."""
@@ -308,33 +334,26 @@ class _Resolver:
             raise InvalidArgument(f"{self.place(name)}: {' '.join(words) or 'nothing'}; known: crc, secure")
         return tuple(dict.fromkeys(known[word] for word in words))
 
-    def _seconds(self, name: str) -> float | None:
-        text = self.get(name)
-        if text is None:
-            return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text)
-        if match is None or match[2] not in _SECONDS or len(match[1]) > 15:
-            raise InvalidArgument(f"{self.place(name)}: {text!r} is no time; write seconds, e.g. 30")
-        return float(match[1]) * _SECONDS[match[2]]
+    def value(self, name: str) -> Value:
+        """An option of the table, of its kind. Raises InvalidArgument."""
+        return parse_option(name, self.get(name) or "", self.place(name))
 
-    def _size(self, name: str) -> int:
-        text = self.get(name) or ""
-        match = re.fullmatch(r"(\d{1,18})\s*_?([KMGTB]?)(?:iB?|B)?", text)
-        if match is None or not int(match[1]):
-            raise InvalidArgument(f"{self.place(name)}: {text!r} is no size; write e.g. 1024 or 100M")
-        return int(match[1]) * _SUFFIXES[match[2]]
+    def _seconds(self, name: str) -> float:
+        value = self.value(name)
+        assert isinstance(value, float)
+        return value
+
+    def _number(self, name: str) -> int:
+        value = self.value(name)
+        assert isinstance(value, int)
+        return value
 
     def _fsid(self) -> UUID | None:
-        text = self.get("fsid")
-        if not text:
-            return None
-        try:
-            return UUID(text)
-        except ValueError:
-            raise InvalidArgument(f"{self.place('fsid')}: {text!r} is no UUID") from None
+        value = self.value("fsid") if self.get("fsid") else None
+        return value if isinstance(value, UUID) and value.int else None
 
     def _mon_hosts(self) -> tuple[MonHost, ...]:
-        """Of mon_host, else of the [mon.X] sections' mon_addr. None at all is an error, saying where was looked."""
+        """Of mon_host, else of the [mon.X] sections' mon_addr. Without any of them, DNS is to be asked."""
         text = self.get("mon_host")
         found = parse_mon_host(text, self.place("mon_host")) if text else []
         if not found:
@@ -343,11 +362,6 @@ class _Resolver:
                     value = self.expand(setting.value, "mon_addr")
                     name = setting.section.removeprefix("mon.")
                     found += parse_mon_host(value, f"{setting.place}, option mon_addr", name)
-        if not found:
-            raise InvalidArgument(
-                f"no monitors are known: {self.source}, without a usable mon_host; "
-                "set `mon_host` in ceph.conf, or give the path of the right file"
-            )
         return tuple(found)
 
     def _keyring_paths(self) -> tuple[str, ...]:
@@ -366,13 +380,14 @@ class _Resolver:
             auth_client_required=self._methods(),
             ms_client_mode=self._modes("ms_client_mode"),
             ms_mon_client_mode=self._modes("ms_mon_client_mode"),
-            client_mount_timeout_s=self._seconds("client_mount_timeout") or 0.0,
+            client_mount_timeout_s=self._seconds("client_mount_timeout"),
             rados_osd_op_timeout_s=self._seconds("rados_osd_op_timeout"),
             rados_mon_op_timeout_s=self._seconds("rados_mon_op_timeout"),
-            objecter_inflight_ops=self._size("objecter_inflight_ops"),
-            objecter_inflight_op_bytes=self._size("objecter_inflight_op_bytes"),
+            objecter_inflight_ops=self._number("objecter_inflight_ops"),
+            objecter_inflight_op_bytes=self._number("objecter_inflight_op_bytes"),
             fsid=self._fsid(),
             options={name: value for name in sorted(names) if (value := self.get(name)) is not None},
             keyring_paths=self._keyring_paths(),
+            mon_dns_srv_name=self.get("mon_dns_srv_name") or "",
             key_place=self.place("key"),
         )

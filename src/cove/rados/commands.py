@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+from ..wire.encoding import encode_text
+from ..wire.errors import UsageError
 from .errors import InOutError, InvalidArgument, make_error
 
 COMMAND_BYTES_MAX = 16 << 20
@@ -47,6 +49,9 @@ def encode_command(command: Command, inbuf: bytes) -> tuple[str, str]:
     try:
         parsed = json.loads(command) if isinstance(command, str) else dict(command)
         text = command if isinstance(command, str) else json.dumps(parsed)
+        encode_text(text)
+    except (UnicodeError, UsageError, RecursionError):
+        raise InvalidArgument("a command has characters that can't be encoded, or is nested too deeply") from None
     except (TypeError, ValueError) as problem:
         raise InvalidArgument(f"a command is a mapping, or its JSON text: {problem}") from None
     prefix = parsed.get("prefix") if isinstance(parsed, dict) else None

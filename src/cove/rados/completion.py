@@ -1,7 +1,8 @@
 """AioCompletion: what stands for an operation from its submission until its answer.
 
 It costs one small object: no task, and a future only once somebody awaits it. The Objecter completes it; callbacks
-run right there, on the event loop, in submission order for operations on one object.
+run right there, on the event loop, in submission order for operations on one object; only what is held back here
+(paused, pool full, no OSD to go to) does not hold up others.
 
 - `await completion` gives the `OpResult` or raises the error. **Cancelling that await cancels the operation**: its
   budget is given back and its answer, should one come, is ignored (a write may happen nevertheless).
@@ -106,14 +107,24 @@ class AioCompletion:
         return self._version
 
     def error(self) -> Error | None:
-        """The error, None while pending or after success. A lost answer of a write is an `OutcomeUnknown`."""
+        """The error, None while pending or after success. A lost answer of a write is an `OutcomeUnknown`.
+
+        Its `outputs` and `op_index` tell what the single operations answered, and which of them failed.
+        """
         result = self._result
         if result is None or result >= 0:
             return None
         name = self._vector.name if self._vector is not None else None
         if self._unknown:
-            return outcome_unknown(result, operation=name, oid=self._oid)
-        return make_error(result, operation=name, oid=self._oid, detail=self._detail)
+            return outcome_unknown(result, operation=name, oid=self._oid, detail=self._detail)
+        outputs = OpResult(result, self._version, self._ops)
+        index, detail = outputs.failed_index, self._detail
+        if index is not None and len(outputs) > 1 and not detail:
+            detail = f"number {index + 1} of {len(outputs)} operations failed, {outputs.name(index)}"
+        problem = make_error(result, operation=name, oid=self._oid, detail=detail)
+        if self._ops:
+            problem.outputs, problem.op_index = outputs, index
+        return problem
 
     def result(self) -> OpResult:
         """The answer. Raises the operation's error; InvalidArgument while it is pending."""
@@ -148,9 +159,9 @@ class AioCompletion:
 
     async def wait_for_complete(self, timeout_s: float | None = None) -> None:
         """Wait for the answer, whatever it is. Raises TimedOut after `timeout_s`; the operation then goes on."""
-        if self._result is None:
+        if not self.is_complete():
             await asyncio.wait((self._get_future(),), timeout=timeout_s)
-            if self._result is None:
+            if not self.is_complete():
                 raise TimedOut(f"no answer within {timeout_s} s; the operation goes on", errno=errno.ETIMEDOUT)
 
     async def wait_for_complete_and_cb(self, timeout_s: float | None = None) -> None:

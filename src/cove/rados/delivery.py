@@ -3,7 +3,7 @@
 At the start: its place in the throttle, its time-out, and its place in the chain of operations on its object. At the
 end: budget given back, and the completion told when it is its turn: operations on one object complete in the order
 in which they were submitted, even if their answers come in another. A time-out or a cancellation does not wait for
-that turn.
+that turn; and nobody waits for an operation that is held back here (paused, homeless), which may be for ever.
 
 Source: Ceph's Objecter::_op_submit_with_budget, _finish_op, op_cancel.
 """
@@ -74,6 +74,7 @@ class Delivery(Dispatcher):
             op.before = before
             before.after = op
         tails[key] = op
+        op.chain = key
         op.completion.bind(op)
         if timeout_s:
             self.wheel.add(op, timeout_s)
@@ -90,16 +91,28 @@ class Delivery(Dispatcher):
             unknown = op.is_write and op.may_have_happened
             self._retire(op)
             op.outcome = Outcome(result, 0, (), unknown)
-        before = op.before
-        if before is None:
+        if op.before is None:
             self._deliver_from(op)
-            return
-        after = before.after = op.after
-        if after is not None:
-            after.before = before
+        elif self._only_held_before(op):
+            self._deliver_past_held(op)
         else:
-            self._tails[op.key] = before
-        self._deliver(op)
+            self._unlink(op)
+            self._deliver(op)
+
+    def op_cancel_tid(self, tid: int, result: int = -errno.ECANCELED) -> bool:
+        """End the operation with that tid. False if there is none: it has ended, or waits for the throttle."""
+        op = next((op for op in self.live_ops() if op.tid == tid and op.outcome is None), None) if tid else None
+        if op is not None:
+            self.op_cancel(op, result)
+        return op is not None
+
+    def op_cancel_writes(self, result: int, pool: int | None = None) -> int:
+        """End all writes (to a pool), e.g. with -ENOSPC as it is full; returns how many there were."""
+        writes = [op for op in self.live_ops() if op.is_write and op.outcome is None]
+        wanted = [op for op in writes if pool is None or op.key[0] == pool]
+        for op in wanted:
+            self.op_cancel(op, result)
+        return len(wanted)
 
     def _finish_op(
         self, op: Op, result: int, version: int = 0, ops: Sequence[OSDOp] = (), unknown: bool = False
@@ -109,6 +122,15 @@ class Delivery(Dispatcher):
         self._retire(op)
         if op.before is None:
             self._deliver_from(op)
+        elif self._only_held_before(op):
+            self._deliver_past_held(op)
+
+    def _held_back(self, op: Op) -> None:
+        """An operation is held back from now on: nobody waits for it any more. (In a turn of the event loop of its
+        own, as callbacks must not find a session half changed.)"""
+        after = op.after
+        if after is not None and op.is_held and self._only_held_before(after):
+            self._deliver_past_held(after)
 
     def _fail_soon(self, op: Op, result: int, detail: str = "") -> None:
         """End an operation that goes no further, in the next turn of the event loop.
@@ -125,7 +147,8 @@ class Delivery(Dispatcher):
     def _fail(self, op: Op, result: int, detail: str) -> None:
         if op.outcome is None:
             op.completion.explain(detail)
-            unknown = result == -errno.EACCES and op.is_write and op.may_have_happened
+            # ENOENT is about its pool: that took the object along, whatever the write did
+            unknown = result != -errno.ENOENT and op.is_write and op.may_have_happened
             self._finish_op(op, result, unknown=unknown)
 
     def _retire(self, op: Op) -> None:
@@ -144,19 +167,59 @@ class Delivery(Dispatcher):
             op.retry_timer.cancel()
             op.retry_timer = None
 
+    def _unlink(self, op: Op) -> None:
+        """Take an operation out of its object's chain."""
+        before, after = op.before, op.after
+        if before is not None:
+            before.after = after
+        if after is not None:
+            after.before = before
+        elif op.chain is not None:
+            if before is None:
+                del self._tails[op.chain]
+            else:
+                self._tails[op.chain] = before
+        op.before = op.after = op.chain = None
+
     def _deliver_from(self, op: Op) -> None:
         """Tell the first operation of an object's chain, and all after it that only waited for that."""
         while True:
             self._deliver(op)
             after = op.after
             if after is None:
-                del self._tails[op.key]
+                if op.chain is not None:
+                    del self._tails[op.chain]
                 return
             op.after = None
             after.before = None
             if after.outcome is None:
+                if after.is_held:
+                    self._deliver_past_held(after)
                 return
             op = after
+
+    def _only_held_before(self, op: Op) -> bool:
+        """Whether all operations on its object that were submitted before it are held back."""
+        before = op.before
+        while before is not None and before.outcome is None and before.is_held:
+            before = before.before
+        return before is None
+
+    def _deliver_past_held(self, first: Op) -> None:
+        """Tell what has its outcome, from `first` to before the next operation that an OSD has in hand."""
+        ready: list[Op] = []
+        op: Op | None = first
+        while op is not None:
+            after = op.after
+            if op.outcome is not None:
+                self._unlink(op)
+                ready.append(op)
+            elif not op.is_held:
+                break
+            op = after
+        for op in ready:
+            if not op.completion.is_complete():  # else the callback of one before it has cancelled it
+                self._deliver(op)
 
     def _deliver(self, op: Op) -> None:
         outcome = op.outcome

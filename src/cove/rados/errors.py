@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 from ..errors import CoveError
+
+if TYPE_CHECKING:
+    from .results import OpResult
 
 EBLOCKLISTED = errno.ESHUTDOWN
 """What a cluster answers to a client that it has locked out."""
@@ -22,10 +26,14 @@ class Error(CoveError):
     """An operation failed. `errno` is positive (`errno.ENOENT`), as in OSError.
 
     Attributes: errno; operation and object name (None where there is none); result: the negative number as it came.
+    Of a vector of operations: `outputs`, what each of them answered, and `op_index`, which of them failed; None where
+    the vector was refused before any ran, and where there was no answer.
     """
 
     errno: int = errno.EIO
     remedy: str = ""
+    outputs: OpResult | None = None
+    op_index: int | None = None
 
     def __init__(
         self,
@@ -129,7 +137,10 @@ class OldSnapContext(Error):
 class NotSupported(Error):
     """The OSD or store does not know the operation, object class or method; or a pool can't be used by this client."""
 
-    remedy = "use what cluster and client support; for a call, check the names of class and method"
+    remedy = (
+        "use what cluster and client support; for a call, check the names of class and method; an erasure-coded pool "
+        "has no object maps, and takes only appends of whole stripes unless allow_ec_overwrites is set"
+    )
 
 
 class NotConnected(Error):
@@ -257,15 +268,17 @@ def make_error(result: int, *, operation: str | None = None, oid: str | None = N
     return cls(text, errno=code, operation=operation, oid=oid, result=-code)
 
 
-def outcome_unknown(result: int, *, operation: str | None = None, oid: str | None = None) -> OutcomeUnknown:
-    """The error of a write that was sent and will never be answered; `result` says why the wait ended."""
+def outcome_unknown(
+    result: int, *, operation: str | None = None, oid: str | None = None, detail: str = ""
+) -> OutcomeUnknown:
+    """The error of a write that was sent and will never be answered; `result` and `detail` say why the wait ended."""
     code = abs(result)
     text = _message(
         f"the write was sent, its outcome is unknown ({os.strerror(code)})",
         code,
         operation,
         oid,
-        "",
+        detail,
         OutcomeUnknown.remedy,
     )
     return OutcomeUnknown(text, errno=code, operation=operation, oid=oid, result=-code)

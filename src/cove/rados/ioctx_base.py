@@ -17,7 +17,10 @@ from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..wire.types import ALL_NSPACES, NOSNAP, ObjectLocator, SnapContext
+from ..wire.encoding import encode_text
+from ..wire.errors import UsageError
+from ..wire.osd_ops import RequestFlag
+from ..wire.types import ALL_NSPACES, NOSNAP, SNAPDIR, ObjectLocator, SnapContext
 from .completion import AioCompletion, Callback
 from .errors import InvalidArgument, NotConnected, TimedOut, make_error
 from .operations import OP_BYTES_MAX, OpVector
@@ -28,20 +31,24 @@ if TYPE_CHECKING:
     from .client import Rados
     from .objecter import Objecter
 
+_FULL_TRY = int(RequestFlag.FULL_TRY)
+
 
 class IoCtxBase:
     """The state of an io context, and its operations in their general form."""
 
-    def __init__(self, cluster: Rados, pool: str) -> None:
+    def __init__(self, cluster: Rados, pool: str | int) -> None:
+        """`pool` by name or number; it is looked up when the context is opened."""
         self.cluster = cluster
-        self.pool_name = pool
-        self.pool_id = -1
+        self.pool_name = pool if isinstance(pool, str) else ""
+        self.pool_id = pool if isinstance(pool, int) else -1
         self._objecter: Objecter | None = None
         self._nspace = ""
         self._locator_key = ""
         self._locator = ObjectLocator(-1)
         self._snap_read = NOSNAP
         self._snapc = NO_SNAPS
+        self._extra_flags = 0
         self._last_version = 0
         self._write_seq = 0
         self._writes: dict[int, AioCompletion] = {}
@@ -51,7 +58,10 @@ class IoCtxBase:
 
     async def _open(self) -> Self:
         if self._objecter is None:
-            self.pool_id = await self.cluster.pool_lookup(self.pool_name)
+            if self.pool_name:
+                self.pool_id = await self.cluster.pool_lookup(self.pool_name)
+            else:
+                self.pool_name = await self.cluster.pool_reverse_lookup(self.pool_id)
             self._objecter = self.cluster.objecter
             self._relocate()
         return self
@@ -77,7 +87,7 @@ class IoCtxBase:
         other = type(self)(self.cluster, self.pool_name)
         other.pool_id, other._objecter = self.pool_id, self._objecter
         other._nspace, other._locator_key, other._locator = self._nspace, self._locator_key, self._locator
-        other._snap_read, other._snapc = self._snap_read, self._snapc
+        other._snap_read, other._snapc, other._extra_flags = self._snap_read, self._snapc, self._extra_flags
         return other
 
     # settings
@@ -92,7 +102,11 @@ class IoCtxBase:
 
     def set_namespace(self, nspace: str) -> None:
         """Look for objects in that namespace from now on. Raises InvalidArgument."""
-        if nspace == ALL_NSPACES or len(nspace.encode("utf-8", "surrogateescape")) > 256:
+        try:
+            size = len(encode_text(nspace))
+        except UsageError as problem:
+            raise InvalidArgument(f"namespace: {problem}") from None
+        if nspace == ALL_NSPACES or size > 256:
             raise InvalidArgument(f"namespace {nspace!r}: must have at most 256 bytes, and not be the byte 1")
         self._nspace = nspace
         self._relocate()
@@ -107,21 +121,50 @@ class IoCtxBase:
         self._locator_key = key
         self._relocate()
 
+    def set_location(self, nspace: str, locator_key: str) -> None:
+        """Both at once, and unchecked: what is no namespace is refused by the OSD, operation by operation."""
+        self._nspace, self._locator_key = nspace, locator_key
+        self._relocate()
+
+    @property
+    def locator(self) -> ObjectLocator:
+        """Where objects are looked for: pool, locator key, namespace. Names the source of `WriteOp.copy_from`."""
+        return self._locator
+
+    @property
+    def snap_read(self) -> int:
+        """The snapshot id that is read at; NOSNAP is the head."""
+        return self._snap_read
+
     def snap_set_read(self, snapid: int | None) -> None:
-        """Read at a snapshot from now on (None: the head). Writes are refused with ReadOnly meanwhile."""
+        """Read at a snapshot from now on (None: the head). Writes are refused with ReadOnly meanwhile.
+
+        An object that did not exist then is not found; an id newer than an object's last change reads its head.
+        Of a pool's snapshot, `lookup_snap(name).id` is the id. Raises InvalidArgument for what is no id.
+        """
+        if snapid is not None and not 0 <= snapid <= SNAPDIR:
+            raise InvalidArgument(f"snapid={snapid}: give the id of a snapshot, or None for the head")
         self._snap_read = NOSNAP if snapid is None else snapid
 
     def set_self_managed_snap_write_ctx(self, seq: int, snaps: Sequence[int]) -> None:
         """The snapshots that writes preserve: newest id, and the existing ids in descending order.
 
-        Raises InvalidArgument when they are not descending or newer than `seq`.
+        Raises InvalidArgument when they are not descending, newer than `seq`, or no ids.
         """
         snapc = SnapContext(seq, tuple(snaps))
-        if not snapc.is_valid():
+        if not (snapc.is_valid() and 0 <= seq <= SNAPDIR and (not snaps or snaps[-1] >= 0)):
             raise InvalidArgument(
                 f"snapshot context seq={seq} snaps={list(snaps)}: ids must descend, and none may be newer than seq"
             )
         self._snapc = snapc
+
+    def set_osdmap_full_try(self, enabled: bool = True) -> None:
+        """What writes do while pool or cluster is full: wait until it no longer is (False, as a context begins), or
+        fail at once with NoSpace (True), except those that free space, which are done."""
+        if enabled:
+            self._extra_flags |= _FULL_TRY
+        else:
+            self._extra_flags &= ~_FULL_TRY
 
     def get_last_version(self) -> int:
         """The object version after the last operation that was awaited through `operate` or a convenience method."""
@@ -168,6 +211,7 @@ class IoCtxBase:
             if self._snap_read != NOSNAP:
                 raise make_error(-errno.EROFS, operation=op.name, oid=oid)
             request = objecter.prepare_mutate_op(key, locator, op, completion, self._snapc)
+            request.flags |= self._extra_flags
             seq = self._write_seq = self._write_seq + 1
             self._writes[seq] = completion
             completion.join_queue(self, seq)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import structlog
 
@@ -26,8 +27,9 @@ from ..wire.types import SnapContext
 from .conf import RadosConf
 from .delivery import Delivery
 from .errors import NotConnected, TimedOut
+from .linger import Lingers
 from .monclient import CONTINUOUS, NO_FSID, MonClient, Version
-from .session import HOMELESS, Op, OSDSession
+from .session import HOMELESS, Op, OSDSession, Placed
 from .target import Recalc, Targets
 
 log = structlog.get_logger(__name__)
@@ -42,8 +44,11 @@ class MapHandling(Delivery, ABC):
         self.targets: Targets | None = None
         self.sessions: dict[int, OSDSession] = {}
         self.homeless = OSDSession(HOMELESS)
+        self.lingers: Lingers
         self.epoch_barrier = 0
         self._last_tid = 0
+        self.on_map: list[Callable[[], None]] = []
+        """Called after the operations have been looked at, when a newer map is in use."""
         self._map_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._dne_check: asyncio.Future[Version] | None = None
         self._dne_asked_tid = 0
@@ -53,8 +58,8 @@ class MapHandling(Delivery, ABC):
         self._stopped = False
 
     @abstractmethod
-    def _calc_target(self, op: Op) -> Recalc:
-        """Look up an operation's target in the present map."""
+    def _calc_target(self, op: Placed) -> Recalc:
+        """Look up the target of an operation or linger in the present map."""
 
     @abstractmethod
     def _place(self, op: Op, recalc: Recalc) -> None:
@@ -93,6 +98,9 @@ class MapHandling(Delivery, ABC):
             finally:
                 self._resend(need_resend)
         self._map_tail(unreadable)
+        if self.epoch > ours:
+            for tell in tuple(self.on_map):
+                tell()
         return False
 
     def _walk_epochs(self, newest: int, message: MOSDMap, need_resend: dict[int, Op]) -> None:
@@ -140,6 +148,7 @@ class MapHandling(Delivery, ABC):
         self.targets = Targets(osdmap, self.epoch_barrier)
         self.stats.maps += 1
         self._scan_requests(self.homeless, skipped, need_resend)
+        closed = []
         for session in list(self.sessions.values()):
             self._scan_requests(session, skipped, need_resend)
             if not osdmap.is_up(session.osd) or osdmap.address_of(session.osd) != session.address:
@@ -148,6 +157,11 @@ class MapHandling(Delivery, ABC):
                     op.session = None
                 session.ops.clear()
                 self._close_session(session)
+                closed.append(session.osd)
+        if len(self.lingers):
+            self.lingers.scan(skipped)
+            for osd in closed:
+                self.lingers.session_closed(osd)
 
     def _scan_requests(self, session: OSDSession, skipped: bool, need_resend: dict[int, Op]) -> None:
         assert self.targets is not None
@@ -163,21 +177,26 @@ class MapHandling(Delivery, ABC):
                 continue
             if recalc is Recalc.POOL_DNE:
                 self._check_op_pool_dne(op)
-                if op.session is None or session.is_homeless:
+                if op.tid not in session.ops or session.is_homeless:
                     continue
             # a full flag that comes or goes shows as a pause that begins or ends
             if recalc is not Recalc.NO_ACTION or skipped:
                 session.ops.pop(op.tid, None)
                 op.session = None
                 need_resend[op.tid] = op
+            elif op.paused and op.after is not None:
+                self._loop.call_soon(self._held_back, op)
 
     def _resend(self, need_resend: dict[int, Op]) -> None:
         for tid in sorted(need_resend):
             op = need_resend[tid]
             if op.session is not None or op.outcome is not None:
                 continue  # ended meanwhile
+            if not op.repeatable and self.lingers.superseded(op):
+                continue
             recalc = self._calc_target(op)
             self._place(op, recalc)
+        self.lingers.resend_moved()
 
     def _refuse(self, op: Op, recalc: Recalc) -> None:
         """End an operation on a pool on which none can be done."""
@@ -265,11 +284,19 @@ class MapHandling(Delivery, ABC):
             return
         self._ask_for_newest_epoch()
 
+    def _recheck_pools(self) -> None:
+        """Ask about pools that are not in our map, if nobody has, or could."""
+        if any(op.target is None and not op.map_dne_bound for op in self.homeless.ops.values()):
+            self._ask_for_newest_epoch()
+
     def _ask_for_newest_epoch(self) -> None:
         """One question at a time; its answer serves the operations that were submitted before it was asked."""
         if self._dne_check is None and not self._stopped:
             self._dne_asked_tid = self._last_tid
-            self._dne_check = self.monclient.get_version("osdmap")
+            try:
+                self._dne_check = self.monclient.get_version("osdmap")
+            except NotConnected:
+                return  # too many questions to the monitor: asked again at the next tick
             self._dne_check.add_done_callback(self._pool_dne_checked)
 
     def _pool_dne_checked(self, answer: asyncio.Future[Version]) -> None:

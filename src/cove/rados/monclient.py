@@ -109,7 +109,9 @@ class MonClient(Dispatcher):
         self.is_open = False
         self.monmap: MonMap | None = None
         self.config: dict[str, str] = {}
-        """What the cluster's configuration database has for us; for information."""
+        """What the cluster's configuration database has for us."""
+        self.on_config: list[Callable[[], None]] = []
+        """Called when that has come, or has changed."""
         self.subscriptions = Subscriptions()
         self.commands = Requests("the monitor", self.send_mon_message, itertools.count(1))
         self.hunt = MonHunt(monitors, self._connect, self._denied, self.conf.hunt, dice or SystemRandom())
@@ -273,6 +275,10 @@ class MonClient(Dispatcher):
         """A map has come: one-time subscriptions are fulfilled, the others go on after it."""
         self.subscriptions.got(what, epoch)
 
+    def sub_unwant(self, what: str) -> None:
+        """No longer want a map. What the monitor sends of it until the next session is for nobody."""
+        self.subscriptions.unwant(what)
+
     # versions and commands
 
     def get_version(self, what: str) -> asyncio.Future[Version]:
@@ -373,6 +379,8 @@ class MonClient(Dispatcher):
 
     def _handle_config(self, message: MConfig) -> None:
         self.config = dict(message.config)
+        for tell in self.on_config:
+            tell()
 
     def _handle_monmap(self, message: MMonMap) -> None:
         monmap = decode_monmap(message.monmap)

@@ -121,7 +121,7 @@ def _host_port_nonce(rest: str, item: str, place: str) -> tuple[str, int, int]:
         if port and not port.startswith(":"):
             raise InvalidArgument(f"{place}: {item!r} is no address; write [IPv6]:PORT")
         colon, port = port[:1], port[1:]
-    elif _is_ip(rest):
+    elif is_ip(rest):
         host, colon, port = rest, "", ""
     else:
         host, colon, port = rest.partition(":")
@@ -133,7 +133,8 @@ def _host_port_nonce(rest: str, item: str, place: str) -> tuple[str, int, int]:
     return host, int(port or 0), int(nonce or 0)
 
 
-def _is_ip(text: str) -> bool:
+def is_ip(text: str) -> bool:
+    """Whether it is an address, IPv4 or IPv6, without a port."""
     try:
         ip_address(text)
     except ValueError:

@@ -76,7 +76,7 @@ def describe_refusal(problem: BaseException | None) -> str:
     if isinstance(problem, TcpFault):
         return f"no session: {problem} (a monitor that has no quorum closes connections)"
     if isinstance(problem, PeerError):
-        return f"something else than a monitor answers there: {problem}"
+        return f"no monitor that we can talk to answers there: {problem}"
     if isinstance(problem, TimeoutError):
         return "no answer"
     if isinstance(problem, ConnectionRefusedError) or problem is None:

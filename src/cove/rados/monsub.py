@@ -40,6 +40,11 @@ class Subscriptions:
         else:
             self._wanted[what] = Subscription(epoch + 1, wanted.flags)
 
+    def unwant(self, what: str) -> None:
+        """It is no longer wanted. There is no message for that: the next session will not ask for it."""
+        self._wanted.pop(what, None)
+        self._unsent.discard(what)
+
     def forget_sent(self) -> None:
         """The monitor is another one: it has to be told everything."""
         self._unsent.update(self._wanted)

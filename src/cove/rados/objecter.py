@@ -1,7 +1,7 @@
 """The Objecter: takes operations, finds their OSD, sends them, and sees to it that each is answered exactly once.
 
     op_submit → _op_submit_with_budget (throttle, time-out) → _op_submit → _calc_target → _get_session → _send_op
-    MOSDOpReply → ms_dispatch → handle_osd_op_reply → _finish_op → _deliver (in submission order for one object)
+    MOSDOpReply → ms_dispatch → handle_osd_op_reply → _finish_op → _deliver (in submission order, by object)
 
 Lost connections are dealt with here as well (`ms_handle_reset`); what new maps do to operations in flight is in
 `maps.py`, throttle, time-outs, cancellation and the order of completions in `delivery.py`.
@@ -24,6 +24,7 @@ from ..wire.auth import AuthError
 from ..wire.errors import UsageError
 from ..wire.messages import (
     BackoffOp,
+    MCommandReply,
     Message,
     MGetPoolStatsReply,
     MOSDBackoff,
@@ -32,6 +33,7 @@ from ..wire.messages import (
     MOSDOpReply,
     MPoolOpReply,
     MStatfsReply,
+    MWatchNotify,
 )
 from ..wire.osd_ops import RequestFlag
 from ..wire.types import NOSNAP, EntityType, ObjectLocator, SnapContext
@@ -39,27 +41,28 @@ from . import backoff
 from .completion import AioCompletion
 from .conf import RadosConf
 from .errors import NotConnected
+from .linger import Lingers
 from .maps import MapHandling
 from .monclient import MonClient
 from .operations import OpVector, fresh_ops
+from .osd_commands import OsdCommands
+from .replicas import REPLICA_READS, ReplicaReads
 from .requests import Requests
-from .session import HOMELESS, NO_SNAPS, Op, OSDSession
+from .resubmit import OTHERWISE, answered_otherwise
+from .session import HOMELESS, NO_SNAPS, Op, OSDSession, Placed
 from .target import ObjectKey, Recalc
 from .trace import Stage
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 5.0
 SILENT_S = 20.0
 """An OSD that owes answers and does not react to keep-alives either: then its connection is taken for lost."""
 DENIALS_MAX = 8
 """Refused logins at an OSD, one after the other, until operations there fail: some six seconds."""
-EAGAIN_AT_ONCE_MAX = 8
-"""Resubmissions without a delay; after that an OSD that keeps saying EAGAIN is asked less often."""
-EAGAIN_DELAY_S = 0.01
+LINGERS_SILENT_S = 10.0
+"""The same as SILENT_S, for an OSD with watches: they must be registered elsewhere within their time-out."""
 
 _RETRY = int(RequestFlag.RETRY)
-_REPLICA_READS = int(RequestFlag.BALANCE_READS | RequestFlag.LOCALIZE_READS)
 
 
 class Objecter(MapHandling):
@@ -71,12 +74,18 @@ class Objecter(MapHandling):
         self._tids = itertools.count(1)
         self.mon_requests = Requests("the monitor", monclient.send_mon_message, self._tids)
         monclient.on_new_identity.append(self._new_identity)
+        self.commands = OsdCommands(self)
+        self.on_map.append(self.commands.map_changed)
+        self.lingers = Lingers(self)
         self._by_connection: dict[Connection, OSDSession] = {}
+        self.replica_reads = ReplicaReads(conf.crush_location)
         self._tick_timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type[Message], Callable[[Connection, Any], bool]] = {
             MOSDOpReply: self.handle_osd_op_reply,
             MOSDMap: self.handle_osd_map,
             MOSDBackoff: self.handle_osd_backoff,
+            MWatchNotify: self.handle_watch_notify,
+            MCommandReply: self._handle_command_reply,
             MPoolOpReply: self._handle_mon_reply,
             MStatfsReply: self._handle_mon_reply,
             MGetPoolStatsReply: self._handle_mon_reply,
@@ -92,18 +101,24 @@ class Objecter(MapHandling):
     def start(self) -> None:
         """Ask for the first map and begin to tick."""
         self._maybe_request_map()
-        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+        self._tick_timer = self._loop.call_later(self.conf.tick_interval_s, self._tick)
+
+    def now_s(self) -> float:
+        """The time by the event loop's clock."""
+        return self._loop.time()
 
     def shutdown(self) -> None:
         """Fail what is in flight with ECANCELED (writes that were sent: OutcomeUnknown) and close all sessions."""
         self._stopped = True
         if self._tick_timer is not None:
             self._tick_timer.cancel()
+        self.lingers.shutdown()
         for op in self.live_ops():
             self.op_cancel(op, -errno.ECANCELED)
         for osd in list(self.sessions):
             self._close_session(self.sessions[osd])
         self.mon_requests.cancel_all()
+        self.commands.cancel_all()
         self._fail_map_waiters()
         self.wheel.close()
 
@@ -169,13 +184,15 @@ class Objecter(MapHandling):
         session.ops[op.tid] = op
         op.session = session
         if op.paused or session.is_homeless:
+            if op.after is not None:
+                self._loop.call_soon(self._held_back, op)
             self._maybe_request_map()
             if recalc is Recalc.POOL_DNE:
                 self._check_op_pool_dne(op)
         else:
             self._send_op(op, session)
 
-    def _calc_target(self, op: Op) -> Recalc:
+    def _calc_target(self, op: Placed) -> Recalc:
         targets = self.targets
         if targets is None:
             return Recalc.NO_ACTION
@@ -196,6 +213,8 @@ class Objecter(MapHandling):
             op.paused = False
         old = op.target
         op.target = target
+        if op.flags & REPLICA_READS:
+            target = op.target = self.replica_reads.target_of(targets.osdmap, target, old, op.flags)
         if old is target:
             changed = False
         else:
@@ -206,6 +225,7 @@ class Objecter(MapHandling):
                 or old.shard != target.shard
                 or (old.pg_num != target.pg_num and target.was_split_or_merged(old))
                 or (target.force_resend == targets.epoch and old.force_resend != target.force_resend)
+                or old.acting != target.acting
             )
         return Recalc.NEED_RESEND if changed or (was_paused and not op.paused) else Recalc.NO_ACTION
 
@@ -278,10 +298,17 @@ class Objecter(MapHandling):
         session.failures = 0
         if op.trace is not None:
             op.trace.mark(Stage.ANSWERED)
-        if message.result == -errno.EAGAIN:
-            self._resubmit(op)
-        else:
+        if message.redirect is None and message.result not in OTHERWISE:
             self._finish_op(op, message.result, message.user_version, message.ops)
+        else:
+            answered_otherwise(self, op, message)
+        return True
+
+    def handle_watch_notify(self, connection: Connection, message: MWatchNotify) -> bool:
+        """Something for a watch, or for a notify under way."""
+        session = self._by_connection.get(connection)
+        if session is not None:
+            self.lingers.handle_watch_notify(session.osd, connection, message)
         return True
 
     def handle_osd_backoff(self, connection: Connection, message: MOSDBackoff) -> bool:
@@ -299,27 +326,33 @@ class Objecter(MapHandling):
                     self._send_op(op, session)
         return True
 
-    def _resubmit(self, op: Op) -> None:
-        """EAGAIN: forget the placement and go again under a new tid."""
-        assert op.session is not None
-        del op.session.ops[op.tid]
-        op.session = None
-        op.flags &= ~_REPLICA_READS
-        op.target = None
-        op.attempts = 0
-        op.ops = fresh_ops(op.ops)
-        op.eagain += 1
-        if op.eagain <= EAGAIN_AT_ONCE_MAX:
-            self._op_submit(op)
-        else:
-            op.retry_timer = self._loop.call_later(EAGAIN_DELAY_S, self._resubmit_now, op)
-
-    def _resubmit_now(self, op: Op) -> None:
-        op.retry_timer = None
-        self._op_submit(op)
-
     def _handle_mon_reply(self, connection: Connection, message: Message) -> bool:
         return connection is self.monclient.connection and self.mon_requests.handle_reply(message)
+
+    # for commands (osd_commands.py)
+
+    def _handle_command_reply(self, connection: Connection, message: MCommandReply) -> bool:
+        if connection.peer_type != EntityType.OSD:
+            return False
+        self.commands.handle_reply(self._by_connection.get(connection), message)
+        return True
+
+    def configure(self, conf: RadosConf) -> None:
+        """Other time-outs, for the operations to come, and limits, also for those that wait."""
+        self.conf = conf
+        self.throttle.set_limits(conf.inflight_ops_max, conf.inflight_bytes_max)
+
+    def next_tid(self) -> int:
+        """A number for a request; all requests of one client share one counter."""
+        return next(self._tids)
+
+    def session_of(self, osd: int) -> OSDSession:
+        """The session with an OSD that is up; it is opened if need be."""
+        return self._get_session(osd)
+
+    def request_map(self) -> None:
+        """Ask for the next epoch of the map."""
+        self._maybe_request_map()
 
     # connections
 
@@ -347,7 +380,7 @@ class Objecter(MapHandling):
             return  # the map that says so has moved the operations, or the next one will
         delay_s = session.backoff_s()
         session.failures += 1
-        if not session.ops:
+        if not session.ops and not self.commands.wants(session.osd):
             return  # the next operation opens it
         if delay_s:
             session.reopen_timer = self._loop.call_later(delay_s, self._open_session, session)
@@ -367,6 +400,7 @@ class Objecter(MapHandling):
                     op.trace.mark(Stage.CONNECTED)
                 if not op.paused:
                     self._send_op(op, session)
+            self.commands.session_up(session)
 
     def ms_handle_reset(self, connection: Connection) -> None:
         """An OSD's connection is lost: connect again and send again, same tids, next attempt."""
@@ -374,6 +408,7 @@ class Objecter(MapHandling):
         if session is not None:
             session.disconnect()
             self._reopen_later(session)
+            self.lingers.connection_lost(session)
 
     def ms_handle_refused(self, connection: Connection) -> None:
         """Nobody listens at an OSD's address: nothing was delivered; try again, or wait for a map."""
@@ -390,6 +425,7 @@ class Objecter(MapHandling):
         """An OSD does not accept us, not with new tickets either: those who wait for it should know."""
         for op in session.in_tid_order():
             self._fail_soon(op, -errno.EACCES, f"osd.{session.osd} refuses the connection: {problem}")
+        self.commands.refused(session, problem)
 
     def _new_identity(self) -> None:
         """The OSDs will not recognize what we have sent if it is sent again: its outcome can't be known."""
@@ -401,17 +437,21 @@ class Objecter(MapHandling):
 
     def _tick(self) -> None:
         """Old operations may mean that we missed a map, or that their OSD can't be reached any more."""
-        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
-        now_s = self._loop.time()
+        self._tick_timer = self._loop.call_later(self.conf.tick_interval_s, self._tick)
+        now_s, with_lingers = self._loop.time(), self.lingers.osds()
         for session in list(self.sessions.values()):
-            connection = session.up
-            if connection is None or not session.ops:
+            connection, has_lingers = session.up, session.osd in with_lingers
+            if connection is None or not (session.ops or has_lingers or self.commands.wants(session.osd)):
                 continue
-            if session.keepalive.is_lost(connection, now_s, SILENT_S):
+            silent_s = LINGERS_SILENT_S if has_lingers else SILENT_S
+            if session.keepalive.is_lost(connection, now_s, silent_s):
                 log.warning("osd_is_silent", osd=session.osd, address=session.address, operations=len(session.ops))
                 self._drop_connection(session)
                 self._reopen_later(session)
+                self.lingers.connection_lost(session)
             else:
                 session.keepalive.ask(connection, now_s)
-        if self._full_map_wanted or self.homeless.ops or any(session.ops for session in self.sessions.values()):
+        self._recheck_pools()
+        waits = self.homeless.ops or with_lingers or any(session.ops for session in self.sessions.values())
+        if waits or self._full_map_wanted:
             self._maybe_request_map()

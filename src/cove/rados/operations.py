@@ -1,387 +1,368 @@
 """WriteOp and ReadOp: ordered vectors of operations on one object. Building one sends nothing.
 
 Each method appends one operation and returns the vector, so that they can be chained. `IoCtx.aio_operate` sends a
-vector; the OSD applies a WriteOp atomically: all of it, or none and the code of the operation that failed.
+vector; the OSD applies a WriteOp atomically: all of it, or none and the code of the operation that failed. The
+operations run in order, but comparisons and reads of attributes and data see what was stored before the vector began;
+only the object's existence and size are as earlier operations left them.
 
 The data of writes is the caller's own buffer (bytes, bytearray, memoryview, …), **not a copy**: it must not change
 until the operation's completion is done. A vector may be submitted several times, but not changed after the first.
+
+What the methods raise at once is InvalidArgument, for arguments that can't be; what is said below about errors is how
+the vector fails on the OSD. Offsets, lengths and sizes are in bytes.
 
 Source: Ceph's librados ObjectOperation; operation codes and parameters: include/rados.h.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 from ..wire.encoding import Buffer, Encoder
+from ..wire.errors import UsageError
+from ..wire.names import encode_locator
 from ..wire.osd_ops import (
     AllocHint,
-    AssertVer,
     Checksum,
-    CmpMode,
-    CmpOp,
+    ChecksumType,
+    CopyFrom,
     Extent,
     OpCode,
     OpFlag,
     OSDOp,
-    RequestFlag,
     SnapId,
     WriteSame,
-    call_op,
-    xattr_op,
 )
-from .errors import InvalidArgument
-from .trace import OpTrace
+from ..wire.types import NOSNAP, ObjectLocator
+from .op_vector import (
+    OMAP_PAGE_MAX,
+    OP_BYTES_MAX,
+    U64_MAX,
+    Handler,
+    OpVector,
+    as_buffer,
+    check_number,
+    check_range,
+    encode_strings,
+    encoded,
+    fresh_ops,
+    invalid,
+    not_encodable,
+)
 
-OP_BYTES_MAX = 2**31 - 1
-OMAP_PAGE_MAX = 1024
+__all__ = [
+    "OMAP_PAGE_MAX",
+    "OP_BYTES_MAX",
+    "Handler",
+    "OpVector",
+    "ReadOp",
+    "WriteOp",
+    "as_buffer",
+    "fresh_ops",
+]
 
-Handler = Callable[[int, bytes], None]
-"""Called with an operation's return value and output, before the completion's callbacks."""
-
-
-def as_buffer(data: Any, field: str = "data") -> Buffer:
-    """The caller's buffer as bytes-like of items of one byte, without copying. Raises InvalidArgument."""
-    if type(data) is bytes or type(data) is bytearray:
-        return data
-    try:
-        view = memoryview(data)
-    except TypeError:
-        raise InvalidArgument(f"{field} must be bytes-like, not {type(data).__name__}; encode text first") from None
-    if not view.c_contiguous:
-        raise InvalidArgument(f"{field} must be one contiguous buffer; copy it with bytes(...) first")
-    return view if view.itemsize == 1 and view.ndim == 1 else view.cast("B")
-
-
-def _invalid(field: str, value: object, wanted: str) -> InvalidArgument:
-    return InvalidArgument(f"{field}={value!r}: {wanted}", errno=errno.EINVAL)
-
-
-def _check_range(offset: int, length: int) -> None:
-    if offset < 0:
-        raise _invalid("offset", offset, "give an offset in bytes, 0 or more")
-    if length < 0:
-        raise _invalid("length", length, "give a length in bytes, 0 or more")
-
-
-def _strings(items: Iterable[str]) -> bytes:
-    encoder = Encoder()
-    encoder.list(sorted(items, key=lambda text: text.encode("utf-8", "surrogateescape")), encoder.str)
-    return encoder.bytes()
-
-
-class OpVector:
-    """What WriteOp and ReadOp share: the vector, its flags, and the operations that both may contain.
-
-    Attributes: ops; budget_bytes (what it counts for in the byte throttle); flags (RequestFlag, for the whole
-    vector); mtime_ns (modification time to set; None: now); handlers (operation index → handler).
-    """
-
-    __slots__ = ("budget_bytes", "flags", "handlers", "mtime_ns", "ops", "submitted", "trace")
-
-    is_write = False
-
-    def __init__(self) -> None:
-        self.ops: list[OSDOp] = []
-        self.flags = 0
-        self.budget_bytes = 0
-        self.mtime_ns: int | None = None
-        self.handlers: dict[int, Handler] | None = None
-        self.submitted = False
-        self.trace: OpTrace | None = None
-
-    def __len__(self) -> int:
-        return len(self.ops)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.ops}>"
-
-    @property
-    def name(self) -> str:
-        """The operations' names for people, e.g. `create, call rbd.set_id`."""
-        return ", ".join(_describe(op) for op in self.ops) or "empty operation"
-
-    def _add(self, op: OSDOp, budget_bytes: int = 0) -> Self:
-        if self.submitted:
-            raise InvalidArgument("this operation has been submitted; build a new one instead of adding to it")
-        self.ops.append(op)
-        self.budget_bytes += budget_bytes
-        return self
-
-    def take_ops(self) -> list[OSDOp]:
-        """The vector for one request. The first taker gets the operations themselves, later ones fresh copies:
-        results are written into them by whoever answers."""
-        if not self.submitted:
-            self.submitted = True
-            return self.ops
-        return fresh_ops(self.ops)
-
-    def with_flags(self, flags: RequestFlag) -> Self:
-        """Add flags to the whole request, e.g. `RequestFlag.FULL_TRY`, `RWORDERED`, `RETURNVEC`, `BALANCE_READS`."""
-        self.flags |= flags
-        return self
-
-    def op_flags(self, flags: int) -> Self:
-        """Add flags to the operation that was appended last. Raises InvalidArgument on an empty vector."""
-        if not self.ops:
-            raise InvalidArgument("there is no operation to set flags on; append one first")
-        if self.submitted:
-            raise InvalidArgument("this operation has been submitted; build a new one instead of changing it")
-        self.ops[-1].flags |= flags
-        return self
-
-    def failok(self) -> Self:
-        """Let the operation appended last fail without failing the vector; its rval tells."""
-        return self.op_flags(OpFlag.FAILOK)
-
-    def handler(self, function: Handler) -> Self:
-        """Have `function(rval, data)` called for the operation appended last, before the completion's callbacks."""
-        if not self.ops:
-            raise InvalidArgument("there is no operation to handle; append one first")
-        if self.handlers is None:
-            self.handlers = {}
-        self.handlers[len(self.ops) - 1] = function
-        return self
-
-    def traced(self, trace: OpTrace) -> Self:
-        """Have the way of the vector's next submission recorded; a trace serves for one."""
-        self.trace = trace
-        return self
-
-    # comparisons and calls, allowed in both kinds
-
-    def assert_exists(self) -> Self:
-        """Fail with ENOENT unless the object exists."""
-        return self._add(OSDOp(OpCode.STAT))
-
-    def assert_version(self, version: int) -> Self:
-        """Fail unless the object's user version is `version`: ERANGE if it is newer, EOVERFLOW if older."""
-        if version < 1:
-            raise _invalid("version", version, "give a user version, 1 or more")
-        return self._add(OSDOp(OpCode.ASSERT_VER, AssertVer(version)))
-
-    def cmpxattr(self, name: str, value: Buffer | int, op: CmpOp = CmpOp.EQ) -> Self:
-        """Fail with ECANCELED unless `value op stored` holds; an int compares with a decimal text attribute."""
-        if isinstance(value, int):
-            if not 0 <= value < 2**64:
-                raise _invalid("value", value, "give a number of 64 bits without sign")
-            raw: Buffer = value.to_bytes(8, "little")
-            mode = CmpMode.U64
-        else:
-            raw, mode = as_buffer(value, "value"), CmpMode.STRING
-        vector_op = xattr_op(OpCode.CMPXATTR, name, raw, cmp_op=op, cmp_mode=mode)
-        return self._add(vector_op, len(vector_op.indata))
-
-    def cmpext(self, data: Buffer, offset: int = 0) -> Self:
-        """Fail unless the object's bytes at `offset` equal `data` (CompareMismatch.offset tells where they differ)."""
-        _check_range(offset, 0)
-        buffer = as_buffer(data)
-        return self._add(OSDOp(OpCode.CMPEXT, Extent(offset, len(buffer)), buffer), len(buffer))
-
-    def omap_cmp(self, comparisons: Mapping[str, tuple[Buffer, CmpOp]]) -> Self:
-        """Fail with ECANCELED unless `stored op value` holds for each key; EQ, LT and GT only."""
-        encoder = Encoder()
-
-        def value(item: tuple[Buffer, CmpOp]) -> None:
-            encoder.blob(as_buffer(item[0], "value"))
-            encoder.i32(item[1])
-
-        encoder.map(comparisons, encoder.str, value)
-        data = encoder.bytes()
-        return self._add(OSDOp(OpCode.OMAP_CMP, None, data), len(data))
-
-    def exec(self, cls: str, method: str, data: Buffer = b"", *, flags: int = 0) -> Self:
-        """Run `method` of object class `cls` where the object is, with `data` as its input."""
-        op = call_op(cls, method, as_buffer(data), flags)
-        return self._add(op, len(op.indata))
+CHECKSUM_BYTES: dict[int, int] = {ChecksumType.XXHASH32: 4, ChecksumType.XXHASH64: 8, ChecksumType.CRC32C: 4}
+"""Kind of checksum → bytes of its initial value, and of each sum."""
+TIME_NS_MAX = (1 << 32) * 1_000_000_000 - 1
 
 
 class WriteOp(OpVector):
-    """A vector that changes an object: applied whole, or not at all."""
+    """A vector that changes an object: applied whole, or not at all.
+
+    Unless said otherwise, an operation creates the object if there is none.
+    """
 
     __slots__ = ()
 
     is_write = True
 
+    # existence
+
     def create(self, exclusive: bool = False) -> Self:
         """Create the object; `exclusive`: fail with EEXIST if it is there."""
         return self._add(OSDOp(OpCode.CREATE, None, b"", OpFlag.EXCL if exclusive else 0))
 
+    def remove(self) -> Self:
+        """Delete the object with all it has; ENOENT if it is not there. Its snapshots stay, its watches end."""
+        return self._add(OSDOp(OpCode.DELETE))
+
+    # data
+
     def write(self, data: Buffer, offset: int = 0, *, flags: int = 0) -> Self:
-        """Write at `offset` (bytes), growing the object as needed."""
-        if offset < 0:
-            raise _invalid("offset", offset, "give an offset in bytes, 0 or more")
+        """Write at `offset`, growing the object as needed, with zeros in between. EFBIG from 128 MiB on
+        (`osd_max_object_size`). `flags`: OpFlag.FADVISE_..."""
+        if not 0 <= offset <= U64_MAX:
+            check_range(offset, 0)
         buffer = data if type(data) is bytes else as_buffer(data)
         length = len(buffer)
         return self._add(OSDOp(OpCode.WRITE, Extent(offset, length), buffer, flags), length)
 
     def write_full(self, data: Buffer, *, flags: int = 0) -> Self:
-        """Replace the object's data; attributes and omap stay."""
+        """Replace the object's data; attributes and omap stay. EFBIG beyond 128 MiB."""
         buffer = as_buffer(data)
         length = len(buffer)
         return self._add(OSDOp(OpCode.WRITEFULL, Extent(0, length), buffer, flags), length)
 
     def append(self, data: Buffer, *, flags: int = 0) -> Self:
-        """Write at the object's end."""
+        """Write at the object's end, as operations before it in the vector have left it."""
         buffer = as_buffer(data)
         length = len(buffer)
         return self._add(OSDOp(OpCode.APPEND, Extent(0, length), buffer, flags), length)
 
-    def write_same(self, data: Buffer, length: int, offset: int = 0) -> Self:
-        """Repeat `data` over `length` bytes, which must be a multiple of its size."""
-        _check_range(offset, length)
+    def writesame(self, data: Buffer, write_length: int, offset: int = 0, *, flags: int = 0) -> Self:
+        """Write `data` over and over, `write_length` bytes in all: a multiple of its size. Only `data` is sent."""
+        check_range(offset, write_length)
         buffer = as_buffer(data)
-        if not len(buffer) or length % len(buffer):
-            raise _invalid("length", length, f"give a multiple of the pattern's {len(buffer)} bytes")
-        op = OSDOp(OpCode.WRITESAME, WriteSame(offset, length, len(buffer)), buffer)
+        if not len(buffer) or write_length % len(buffer):
+            raise invalid("write_length", write_length, f"give a multiple of the pattern's {len(buffer)} bytes")
+        op = OSDOp(OpCode.WRITESAME, WriteSame(offset, write_length, len(buffer)), buffer, flags)
         return self._add(op, len(buffer))
 
     def zero(self, offset: int, length: int) -> Self:
-        """Make a range read as zeros. As far as it reaches the end, the object shrinks."""
-        _check_range(offset, length)
+        """Make a range read as zeros. A range that reaches the object's end or further cuts the object off at
+        `offset`; one beyond the end, or without an object, does nothing. EFBIG beyond 128 MiB."""
+        check_range(offset, length)
         return self._add(OSDOp(OpCode.ZERO, Extent(offset, length)))
 
     def truncate(self, size: int) -> Self:
-        """Cut or extend the object to `size` bytes; nothing happens if there is no object."""
-        _check_range(size, 0)
+        """Cut the object to `size` bytes, or extend it with zeros; nothing happens if there is no object.
+        EFBIG beyond 128 MiB."""
+        check_range(size, 0)
         return self._add(OSDOp(OpCode.TRUNCATE, Extent(size, 0)))
 
-    def remove(self) -> Self:
-        """Delete the object with all it has; ENOENT if it is not there."""
-        return self._add(OSDOp(OpCode.DELETE))
+    def copy_from(
+        self,
+        src_oid: str,
+        src_locator: ObjectLocator,
+        *,
+        src_snapid: int = NOSNAP,
+        src_version: int = 0,
+        src_fadvise_flags: int = 0,
+    ) -> Self:
+        """Replace the object by a copy of another one: data, attributes, omap and user version. The OSDs copy among
+        themselves. `src_locator`: pool, locator key and namespace of the source (`IoCtx.locator`).
+
+        ENOENT without a source; EINVAL if it is the object itself; ERANGE or EOVERFLOW unless `src_version` (0: any)
+        is its user version.
+        """
+
+        def fill(encoder: Encoder) -> None:
+            encoder.str(src_oid)
+            encode_locator(encoder, src_locator)
+            # which truncation CephFS wants; read only with a flag that is not set here, but always sent
+            encoder.u32(0)
+            encoder.u64(0)
+
+        params = CopyFrom(
+            check_number("src_snapid", src_snapid),
+            check_number("src_version", src_version),
+            0,
+            check_number("src_fadvise_flags", src_fadvise_flags, 32),
+        )
+        data = encoded(fill)
+        return self._add(OSDOp(OpCode.COPY_FROM2, params, data), len(data))
+
+    # attributes
 
     def setxattr(self, name: str, value: Buffer) -> Self:
-        """Set an attribute."""
-        op = xattr_op(OpCode.SETXATTR, name, as_buffer(value, "value"))
-        return self._add(op, len(op.indata))
+        """Set an attribute. ENAMETOOLONG for a name of more than 100 bytes."""
+        return self._add_xattr(OpCode.SETXATTR, name, as_buffer(value, "value"))
 
     def rmxattr(self, name: str) -> Self:
-        """Remove an attribute; one that is not there is no error."""
-        op = xattr_op(OpCode.RMXATTR, name)
-        return self._add(op, len(op.indata))
+        """Remove an attribute; one that is not there is no error. ENOENT without an object."""
+        return self._add_xattr(OpCode.RMXATTR, name)
+
+    # omap (not in erasure-coded pools: EOPNOTSUPP)
 
     def omap_set(self, values: Mapping[str, Buffer]) -> Self:
         """Set keys of the object map."""
         encoder = Encoder()
-        encoder.map(values, encoder.str, lambda value: encoder.blob(as_buffer(value, "value")))
+        blob = encoder.blob
+        try:
+            encoder.map(
+                values, encoder.str, lambda value: blob(value if type(value) is bytes else as_buffer(value, "value"))
+            )
+        except UsageError as problem:
+            raise not_encodable(problem) from None
         data = encoder.bytes()
         return self._add(OSDOp(OpCode.OMAP_SET_VALS, None, data), len(data))
 
     def omap_rm_keys(self, keys: Iterable[str]) -> Self:
-        """Remove keys; those not there are ignored."""
-        data = _strings(keys)
+        """Remove keys; those not there are ignored. ENOENT without an object."""
+        data = encode_strings(keys)
         return self._add(OSDOp(OpCode.OMAP_RM_KEYS, None, data), len(data))
 
     def omap_rm_range(self, begin: str, end: str) -> Self:
-        """Remove the keys from `begin` up to but without `end`."""
-        encoder = Encoder()
-        encoder.str(begin)
-        encoder.str(end)
-        data = encoder.bytes()
+        """Remove the keys from `begin` up to but without `end`. ENOENT without an object. Never give them the wrong
+        way round: an OSD of Ceph 16 with MemStore ends over it."""
+
+        def fill(encoder: Encoder) -> None:
+            encoder.str(begin)
+            encoder.str(end)
+
+        data = encoded(fill)
         return self._add(OSDOp(OpCode.OMAP_RM_KEY_RANGE, None, data), len(data))
 
     def omap_clear(self) -> Self:
-        """Remove all keys and the header."""
+        """Remove all keys and the header. ENOENT without an object."""
         return self._add(OSDOp(OpCode.OMAP_CLEAR))
 
     def omap_set_header(self, data: Buffer) -> Self:
-        """Set the object map's header."""
+        """Set the object map's header: bytes that stand beside the keys."""
         buffer = as_buffer(data)
         return self._add(OSDOp(OpCode.OMAP_SET_HEADER, None, buffer), len(buffer))
 
+    # hints, snapshots, caches, time
+
     def set_alloc_hint(self, expected_object_size: int, expected_write_size: int, flags: int = 0) -> Self:
-        """Tell which sizes (bytes) to expect. Creates the object; never fails the vector."""
-        hint = AllocHint(expected_object_size, expected_write_size, flags)
+        """Tell which sizes (bytes) to expect of the object and its writes, and how it will be used
+        (AllocHintFlag). Never fails the vector: OSDs that can't use hints ignore them."""
+        hint = AllocHint(
+            check_number("expected_object_size", expected_object_size),
+            check_number("expected_write_size", expected_write_size),
+            check_number("flags", flags, 32),
+        )
         return self._add(OSDOp(OpCode.SET_ALLOC_HINT, hint, b"", OpFlag.FAILOK))
 
     def rollback(self, snapid: int) -> Self:
-        """Make the head what it was at the snapshot."""
-        return self._add(OSDOp(OpCode.ROLLBACK, SnapId(snapid)))
+        """Make the head what it was at the snapshot. If the object did not exist then, or the snapshot is unknown,
+        the head is removed (EBUSY if it is watched)."""
+        return self._add(OSDOp(OpCode.ROLLBACK, SnapId(check_number("snapid", snapid))))
+
+    def undirty(self) -> Self:
+        """Mark the object of a cache tier as clean. Succeeds without effect elsewhere."""
+        return self._add(OSDOp(OpCode.UNDIRTY))
+
+    def cache_pin(self) -> Self:
+        """Keep the object in its cache tier. EINVAL in a pool that is no cache tier."""
+        return self._add(OSDOp(OpCode.CACHE_PIN))
+
+    def cache_unpin(self) -> Self:
+        """Let the object leave its cache tier again. EINVAL in a pool that is no cache tier."""
+        return self._add(OSDOp(OpCode.CACHE_UNPIN))
 
     def set_mtime(self, mtime_ns: int) -> Self:
-        """Set the modification time (nanoseconds since the epoch) instead of now."""
+        """Set the modification time (nanoseconds since the epoch, up to the year 2106) instead of now. 0 leaves the
+        object's time as it is."""
+        if not 0 <= mtime_ns <= TIME_NS_MAX:
+            raise invalid("mtime_ns", mtime_ns, "give nanoseconds since 1970, before 2106")
         self.mtime_ns = mtime_ns
         return self
 
 
 class ReadOp(OpVector):
-    """A vector that only reads."""
+    """A vector that only reads. On an object that does not exist it fails with ENOENT before anything runs.
+
+    What each operation answers is decoded by `OpResult.value(index)`; the types are those of `results.py`.
+    """
 
     __slots__ = ()
 
+    # data
+
     def read(self, length: int = 0, offset: int = 0, *, flags: int = 0) -> Self:
-        """Bytes from `offset` on; `length` 0 is up to the end. Short at the object's end."""
-        _check_range(offset, length)
+        """Bytes from `offset` on; `length` 0 is up to the end. Short, or empty, at the object's end."""
+        check_range(offset, length)
         return self._add(OSDOp(OpCode.READ, Extent(offset, length), b"", flags), length)
 
-    def sparse_read(self, length: int, offset: int = 0) -> Self:
-        """The extents of a range that hold data (results.SparseRead)."""
-        _check_range(offset, length)
-        return self._add(OSDOp(OpCode.SPARSE_READ, Extent(offset, length)), length)
+    def sparse_read(self, length: int, offset: int = 0, *, flags: int = 0) -> Self:
+        """The extents of a range that hold data (SparseRead). Clipped at the object's end; `length` 0 is nothing.
+        An OSD whose store does not know of holes answers with one extent."""
+        check_range(offset, length)
+        return self._add(OSDOp(OpCode.SPARSE_READ, Extent(offset, length), b"", flags), length)
 
     def mapext(self, length: int, offset: int = 0) -> Self:
         """Which extents of a range hold data: list of (offset, length)."""
-        _check_range(offset, length)
+        check_range(offset, length)
         return self._add(OSDOp(OpCode.MAPEXT, Extent(offset, length)))
 
     def checksum(
-        self, kind: int, init_value: int = 0xFFFFFFFF, offset: int = 0, length: int = 0, chunk_size: int = 0
+        self,
+        kind: int = ChecksumType.CRC32C,
+        init_value: int = 0xFFFFFFFF,
+        offset: int = 0,
+        length: int = 0,
+        chunk_size: int = 0,
     ) -> Self:
-        """Checksums of a range: `kind` 0 xxhash32, 1 xxhash64, 2 crc32c; `chunk_size` bytes each (0: one)."""
-        _check_range(offset, length)
-        init = init_value.to_bytes(8 if kind == 1 else 4, "little")
-        return self._add(OSDOp(OpCode.CHECKSUM, Checksum(offset, length, chunk_size, kind), init))
+        """Checksums of a range: list of int, one for each `chunk_size` bytes (0: one for all).
+
+        `kind`: ChecksumType. `init_value` is the start of each sum. `offset` and `length` 0 are the whole object.
+        A range beyond the end is clipped, and has no sums at all if nothing is left. With a `chunk_size`, `length` must
+        be given, and be a multiple of it, also as clipped: else EINVAL.
+        """
+        check_range(offset, length)
+        size = CHECKSUM_BYTES.get(kind, 4)
+        init = check_number("init_value", init_value, 8 * size).to_bytes(size, "little")
+        params = Checksum(offset, length, check_number("chunk_size", chunk_size, 32), check_number("kind", kind, 8))
+        return self._add(OSDOp(OpCode.CHECKSUM, params, init))
 
     def stat(self) -> Self:
-        """Size and modification time (results.ObjectStat)."""
+        """Size and modification time (ObjectStat)."""
         return self._add(OSDOp(OpCode.STAT))
 
+    # attributes
+
     def getxattr(self, name: str) -> Self:
-        """The value of an attribute; ENODATA if there is none."""
-        op = xattr_op(OpCode.GETXATTR, name)
-        return self._add(op, len(op.indata))
+        """The value of an attribute: bytes. ENODATA if there is none."""
+        return self._add_xattr(OpCode.GETXATTR, name)
 
     def getxattrs(self) -> Self:
         """All attributes: dict of name → value."""
         return self._add(OSDOp(OpCode.GETXATTRS))
 
+    # omap
+
     def omap_get_keys(self, start_after: str = "", max_return: int = OMAP_PAGE_MAX) -> Self:
-        """Keys after `start_after` (results.OmapKeys); the OSD caps a page at 1024."""
-        encoder = Encoder()
-        encoder.str(start_after)
-        encoder.u64(max_return)
-        return self._add(OSDOp(OpCode.OMAP_GET_KEYS, None, encoder.bytes()))
+        """Keys after `start_after` (OmapKeys); the OSD caps a page at 1024 (`osd_max_omap_entries_per_request`)."""
+
+        def fill(encoder: Encoder) -> None:
+            encoder.str(start_after)
+            encoder.u64(max_return)
+
+        return self._add(OSDOp(OpCode.OMAP_GET_KEYS, None, encoded(fill)))
 
     def omap_get_vals(self, start_after: str = "", prefix: str = "", max_return: int = OMAP_PAGE_MAX) -> Self:
-        """Keys and values after `start_after` that begin with `prefix` (results.OmapValues)."""
-        encoder = Encoder()
-        encoder.str(start_after)
-        encoder.u64(max_return)
-        encoder.str(prefix)
-        return self._add(OSDOp(OpCode.OMAP_GET_VALS, None, encoder.bytes()))
+        """Keys and values after `start_after` that begin with `prefix` (OmapValues); at most 1024 a page."""
+
+        def fill(encoder: Encoder) -> None:
+            encoder.str(start_after)
+            encoder.u64(max_return)
+            encoder.str(prefix)
+
+        return self._add(OSDOp(OpCode.OMAP_GET_VALS, None, encoded(fill)))
 
     def omap_get_vals_by_keys(self, keys: Iterable[str]) -> Self:
         """Those of the keys that exist, with their values: dict."""
-        return self._add(OSDOp(OpCode.OMAP_GET_VALS_BY_KEYS, None, _strings(keys)))
+        return self._add(OSDOp(OpCode.OMAP_GET_VALS_BY_KEYS, None, encode_strings(keys)))
 
     def omap_get_header(self) -> Self:
-        """The object map's header: bytes."""
+        """The object map's header: bytes, empty if there is none."""
         return self._add(OSDOp(OpCode.OMAP_GET_HEADER))
 
+    # what the cluster keeps of the object
+
+    def list_watchers(self) -> Self:
+        """Who watches the object: list of WatchItem."""
+        return self._add(OSDOp(OpCode.LIST_WATCHERS))
+
     def list_snaps(self) -> Self:
-        """The object's clones; needs an io context that reads at SNAPDIR."""
+        """The object's clones (SnapList). Only in an io context that reads at SNAPDIR, alone in the vector: EINVAL
+        elsewhere. `IoCtx.object_snaps` sees to that."""
         return self._add(OSDOp(OpCode.LIST_SNAPS))
 
+    def is_dirty(self) -> Self:
+        """Whether the object has been changed since it was marked clean (`WriteOp.undirty`): bool."""
+        return self._add(OSDOp(OpCode.ISDIRTY))
 
-def _describe(op: OSDOp) -> str:
-    if op.code == OpCode.CALL:
-        cls, method, _ = op.call_parts()
-        return f"exec {cls}.{method}"
-    return op.name
+    def cache_flush(self) -> Self:
+        """Write the object back from a cache tier. EINVAL in a pool that is no cache tier."""
+        return self._add(OSDOp(OpCode.CACHE_FLUSH))
 
+    def cache_try_flush(self) -> Self:
+        """As cache_flush, but EBUSY instead of waiting for others. EINVAL in a pool that is no cache tier."""
+        return self._add(OSDOp(OpCode.CACHE_TRY_FLUSH))
 
-def fresh_ops(ops: list[OSDOp]) -> list[OSDOp]:
-    """The same operations without results, for another request: a sent message belongs to its receiver."""
-    return [OSDOp(op.code, op.params, op.indata, op.flags) for op in ops]
+    def cache_evict(self) -> Self:
+        """Drop a clean object from a cache tier. EINVAL in a pool that is no cache tier."""
+        return self._add(OSDOp(OpCode.CACHE_EVICT))

@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 from ..wire.encoding import Decoder
 from ..wire.errors import PeerError
 from ..wire.osd_ops import OpCode, OSDOp
+from ..wire.snapsets import SnapList
+from ..wire.watches import WatchItem, WatchList
 from .errors import make_error
+
+CHECKSUM_SIZES = (4, 8)
 
 
 class OpOut(NamedTuple):
@@ -107,6 +111,29 @@ def decode_sparse_read(data: bytes) -> SparseRead:
     return SparseRead(extents, payload)
 
 
+def decode_checksums(data: bytes) -> list[int]:
+    """Output of checksum; empty where the range holds no bytes. Raises PeerError unless all sums are of one size."""
+    if not data:
+        return []
+    decoder = Decoder(data)
+    count = decoder.u32()
+    size, rest = divmod(decoder.remaining, count) if count else (4, decoder.remaining)
+    if rest or size not in CHECKSUM_SIZES:
+        raise PeerError(f"{count} checksums in {decoder.remaining} bytes")
+    read = decoder.u32 if size == 4 else decoder.u64
+    return [read() for _ in range(count)]
+
+
+def decode_watchers(data: bytes) -> list[WatchItem]:
+    """Output of list_watchers."""
+    return WatchList.from_bytes(data).entries
+
+
+def decode_bool(data: bytes) -> bool:
+    """Output of is_dirty."""
+    return Decoder(data).bool()
+
+
 DECODERS: dict[int, Callable[[bytes], Any]] = {
     OpCode.STAT: decode_stat,
     OpCode.OMAP_GET_KEYS: decode_omap_keys,
@@ -115,14 +142,23 @@ DECODERS: dict[int, Callable[[bytes], Any]] = {
     OpCode.GETXATTRS: decode_blob_map,
     OpCode.MAPEXT: decode_extent_map,
     OpCode.SPARSE_READ: decode_sparse_read,
+    OpCode.CHECKSUM: decode_checksums,
+    OpCode.LIST_WATCHERS: decode_watchers,
+    OpCode.LIST_SNAPS: SnapList.from_bytes,
+    OpCode.ISDIRTY: decode_bool,
 }
 """Operation → decoder of its output. What is missing here (read, getxattr, call, …) answers with plain bytes."""
 
 
 class OpResult:
-    """The answer to a vector that succeeded.
+    """The answer to a vector. Of one that failed it is the error's `outputs`, or `AioCompletion.outputs()`.
 
-    Attributes: result (int, ≥ 0), version (the object's user version after the operation; 0 if unknown).
+    The OSD stops at the first operation that fails (unless that may: FAILOK); those after it have return value 0 and
+    no output. A request that was refused before it ran (a read of an object that is not there, say) has neither
+    return values nor outputs. Of a write that succeeded, outputs come back only if it asked for them (RETURNVEC).
+
+    Attributes: result (int: 0 or more, or the negative error number of the whole vector), version (the object's user
+    version after the operation; 0 if unknown).
     """
 
     __slots__ = ("_ops", "result", "version")
@@ -137,8 +173,24 @@ class OpResult:
         """Return value and output of each operation, in the order of the vector."""
         return [OpOut(op.rval, op.outdata) for op in self._ops]
 
+    @property
+    def rvals(self) -> list[int]:
+        """Return value of each operation, in the order of the vector."""
+        return [op.rval for op in self._ops]
+
+    @property
+    def failed_index(self) -> int | None:
+        """Index of the operation that made the vector fail; None if none did, or it was refused before it ran."""
+        if self.result >= 0:
+            return None
+        return next((index for index, op in reversed(list(enumerate(self._ops))) if op.rval == self.result), None)
+
+    def name(self, index: int) -> str:
+        """What the operation was, e.g. `getxattr`."""
+        return self._ops[index].name
+
     def rval(self, index: int) -> int:
-        """Return value of one operation."""
+        """Return value of one operation: 0 or more, or a negative error number."""
         return self._ops[index].rval
 
     def data(self, index: int = 0) -> bytes:
@@ -149,7 +201,7 @@ class OpResult:
         """Output of one operation, decoded by `DECODERS`.
 
         Raises the error of that operation if it failed (FAILOK lets a vector succeed nevertheless), and
-        InOutError if its output can't be understood.
+        InOutError if its output can't be understood, or is not there.
         """
         op = self._ops[index]
         if op.rval < 0:
@@ -161,6 +213,10 @@ class OpResult:
             return decode(op.outdata)
         except PeerError as problem:
             raise make_error(-errno.EIO, operation=op.name, detail=str(problem)) from problem
+
+    def values(self) -> list[Any]:
+        """What `value` gives, of each operation. Raises as it does, for the first that failed."""
+        return [self.value(index) for index in range(len(self._ops))]
 
     def __len__(self) -> int:
         return len(self._ops)

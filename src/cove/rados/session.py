@@ -9,9 +9,10 @@ import asyncio
 import errno
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..messenger import Connection
+from ..wire.compiled import mypyc_attr
 from ..wire.hobject import HObjectRange
 from ..wire.osd_ops import OSDOp, RequestFlag
 from ..wire.types import NOSNAP, ObjectLocator, PgId, SnapContext
@@ -45,10 +46,28 @@ class Outcome:
         self.unknown = unknown
 
 
-class Op:
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Placed:
+    """Something that has a place in the cluster by the present map: an operation, or a linger (`linger.py`)."""
+
+    __slots__ = ("flags", "key", "locator", "paused", "pool_ever_existed", "target", "target_epoch")
+
+    key: ObjectKey
+    locator: ObjectLocator
+    flags: int
+    """RequestFlag: they decide what it has to wait for."""
+    target: PgTarget | None
+    target_epoch: int
+    paused: bool
+    pool_ever_existed: bool
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Op(Placed):
     """One request on its way: from submission until its completion has been told.
 
-    `before` and `after` chain the operations on one object in submission order.
+    `before` and `after` chain the operations on one object in submission order; `chain` is the chain's key, None
+    where the operation is in none.
     """
 
     __slots__ = (
@@ -56,32 +75,29 @@ class Op:
         "attempts",
         "before",
         "budget_bytes",
+        "chain",
         "completion",
         "eagain",
-        "flags",
         "has_budget",
         "is_write",
-        "key",
-        "locator",
         "map_dne_bound",
         "mtime_ns",
         "objecter",
         "ops",
         "outcome",
-        "paused",
-        "pool_ever_existed",
         "retry_timer",
         "session",
         "snapc",
         "snapid",
-        "target",
-        "target_epoch",
         "tid",
         "trace",
         "vector",
         "waiter",
         "wheel_slot",
     )
+
+    repeatable: ClassVar[bool] = True
+    """Whether it is sent again when its connection or its OSD is lost; otherwise its owner makes another one."""
 
     def __init__(
         self,
@@ -112,7 +128,7 @@ class Op:
         self.tid = 0
         self.attempts = 0
         self.eagain = 0
-        self.target: PgTarget | None = None
+        self.target = None
         self.target_epoch = 0
         self.paused = False
         self.pool_ever_existed = False
@@ -125,6 +141,7 @@ class Op:
         self.outcome: Outcome | None = None
         self.before: Op | None = None
         self.after: Op | None = None
+        self.chain: ObjectKey | None = None
         self.trace = vector.trace
         if self.trace is not None:
             self.trace.submitted(self)
@@ -133,6 +150,12 @@ class Op:
     def may_have_happened(self) -> bool:
         """Whether some OSD may have got the request."""
         return self.attempts > 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits here for another map, which may take for ever: paused, or without an OSD to go to."""
+        session = self.session
+        return session is not None and (self.paused or session.is_homeless)
 
     def granted(self) -> None:
         """The throttle has given this operation its budget (called by the throttle)."""

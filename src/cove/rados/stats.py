@@ -41,6 +41,10 @@ class PoolStats(NamedTuple):
     num_wr_kb: int
 
 
+NEW_POOL = PoolStats(*[0] * len(PoolStats._fields))
+"""A pool of which the managers have not heard yet."""
+
+
 def pool_stats_of(stat: PoolStat, per_pool: bool) -> PoolStats:
     """From the monitor's answer; `per_pool`: the stores count their space for each pool."""
     counters = {name: stat.counters.get(name, 0) for name in PoolStats._fields if name != "bytes_used"}

@@ -53,6 +53,8 @@ class PgTarget(NamedTuple):
     """Position of the primary in the acting set of an erasure-coded pool; -1 in a replicated one."""
     pg_num: int = 0
     """How many placement groups the pool has."""
+    acting: tuple[int, ...] = ()
+    """The acting set out of which `osd` was chosen for a read that any replica may serve; else empty."""
 
     def was_split_or_merged(self, old: PgTarget) -> bool:
         """Whether this group has got another size since: its OSD has then dropped what it had not begun.

@@ -92,6 +92,11 @@ class Throttle:
         if self._waiters:
             self._grant()
 
+    def set_limits(self, ops_max: int, bytes_max: int) -> None:
+        """Other limits; who waits is let in as far as they allow."""
+        self.ops_max, self.bytes_max = ops_max, bytes_max
+        self._grant()
+
     async def take(self, nbytes: int, timeout_s: float) -> None:
         """Take the budget, waiting for it. Raises TimedOut; cancelling leaks nothing."""
         if self.try_take(nbytes):
@@ -220,5 +225,4 @@ class TimerWheel:
                 item = items.pop()
                 item.wheel_slot = -1
                 item.expire()
-        if self._timer is None:
-            self._arm()
+        self._arm()

@@ -17,6 +17,7 @@ from ..messenger.tcp import TcpMessenger
 from ..wire.types import EntityName, EntityType
 from .cephconf import ClusterConf
 from .conf import RadosConf
+from .dns_srv import monitors_by_dns
 from .errors import NotConnected
 from .monauth import ClusterAuth
 from .monclient import MonClientConf, Monitor
@@ -88,10 +89,14 @@ class CephTransport:
         self._methods, self._key = conf.credentials()
 
     async def find_monitors(self) -> Sequence[Monitor]:
-        """Those of mon_host; host names are looked up, and stand for all of their addresses.
+        """Those of mon_host; host names are looked up, and stand for all of their addresses. Without it, those that
+        DNS has for the service `mon_dns_srv_name`.
 
-        A name that takes too long is left out. Raises NotConnected if no name could be resolved.
+        A name that takes too long is left out. Raises NotConnected if no name could be resolved, InvalidArgument if
+        neither the configuration nor DNS has any monitor.
         """
+        if not self.cluster.mon_hosts:
+            return await monitors_by_dns(self.cluster.mon_dns_srv_name, self.cluster.source)
         failures: list[str] = []
         answers = await asyncio.gather(*(_addresses_of(host, failures) for host in self.cluster.mon_hosts))
         found = [
@@ -131,7 +136,7 @@ async def _addresses_of(host: MonHost, failures: list[str]) -> list[str]:
     except TimeoutError:
         failures.append(f"{host.host}: no answer within {LOOKUP_TIMEOUT_S:g} s")
         return []
-    except OSError as problem:
-        failures.append(f"{host.host}: {problem.strerror or problem}")
+    except (OSError, UnicodeError) as problem:  # UnicodeError: no name of a host
+        failures.append(f"{host.host}: {getattr(problem, 'strerror', None) or problem}")
         return []
     return list(dict.fromkeys(str(host.resolved(str(answer[4][0]))) for answer in answers))

@@ -123,6 +123,12 @@ BLANK = EntityAddr(AddrType.NONE, 0, bytes(_SOCKADDR_IPV6_BYTES))
 """What real daemons write where there is no address."""
 
 
+def plain_text(addrs: AddrVec) -> str:
+    """Addresses as Ceph prints those of clients: without a prefix where any protocol is meant, one without brackets."""
+    texts = [str(addr).removeprefix(_PREFIXES[AddrType.ANY]) for addr in addrs]
+    return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]"
+
+
 def msgr2_address(addrs: AddrVec) -> EntityAddr | None:
     """The one that speaks msgr2."""
     return next((addr for addr in addrs if addr.type == AddrType.MSGR2 and not addr.is_blank), None)

@@ -82,10 +82,12 @@ class EntityAddress:
             return EntityAddress(decoder.u32(), decoder.u32(), decoder.blob())
 
     def __str__(self) -> str:
-        """`address:port/nonce`."""
-        if len(self.sockaddr) >= 8 and self.sockaddr[:2] == b"\x02\0":
-            port = int.from_bytes(self.sockaddr[2:4], "big")
+        """`address:port/nonce`: how a blocklist takes it."""
+        family, port = self.sockaddr[:2], int.from_bytes(self.sockaddr[2:4], "big")
+        if len(self.sockaddr) >= 8 and family == b"\x02\0":
             return f"{ipaddress.IPv4Address(self.sockaddr[4:8])}:{port}/{self.nonce}"
+        if len(self.sockaddr) >= 24 and family == b"\x0a\0":
+            return f"[{ipaddress.IPv6Address(self.sockaddr[8:24])}]:{port}/{self.nonce}"
         return f"-/{self.nonce}"
 
 

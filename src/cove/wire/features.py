@@ -48,8 +48,12 @@ SERVER_REEF: Final = 1 << 31 | _THIRD
 SERVER_QUINCY: Final = 1 << 33 | _THIRD
 
 SUPPORTED: Final = 0x3F01CFBDFFFDFFFF
-"""What Cove advertises, as client and as server: exactly Ceph 16's set, so that peers of 16 to 20 choose the encodings
-that are implemented here. A further bit may be added only together with its encodings."""
+"""What Cove's servers advertise, and what it encodes by default: exactly Ceph 16's set, so that peers of 16 to 20
+choose the encodings that are implemented here. A further bit may be added only together with its encodings."""
+
+CLIENT_SUPPORTED: Final = SUPPORTED | CRUSH_MSR
+"""What a client advertises: MSR rules, too, which only lengthen the CRUSH map. A cluster of Ceph 20 that has such a
+rule lets nobody in without them, whatever pool it is about."""
 
 REQUIRED: Final = MSG_ADDR2
 """What msgr2 demands of everybody."""

@@ -7,8 +7,8 @@ The epilogue (late status and the crcs of segments 2..4) and unit C are there on
 frames have one; a MESSAGE has up to four: header, front, middle, data. A connection begins in crc mode; both
 directions switch to secure mode after AUTH_DONE, if that is what the ends agreed on.
 
-`FrameReader` copies a segment once, out of the chunks as they came from the socket; `FrameWriter` joins small frames
-into one piece and leaves large data where it is.
+`FrameReader` copies a segment once, out of the chunks as they came from the socket, and a large one while it arrives,
+so that its chunks can be used again; `FrameWriter` joins small frames into one piece and leaves large data where it is.
 
 Source: Ceph's doc/dev/msgr2 ("Message frame format"), msg/async/frames_v2.h.
 """
@@ -19,6 +19,7 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
+from io import BytesIO
 from typing import Final, NamedTuple
 
 from .crc import CRC_MASK, crc32c_extend
@@ -84,6 +85,11 @@ _JOIN_BYTES_MAX = 32 << 10
 """Frames up to this size leave as one piece: copying them costs less than another entry of writev."""
 _SMALL_CHUNK_BYTES = 4 << 10
 _TAIL_BYTES_MAX = 64 << 10
+_LARGE_BYTES = 1 << 20
+"""A piece of this size is put together while it arrives. With all its chunks kept until the end a frame needs twice
+its memory, which allocators then tend to give back and fetch again, page by page, for every single frame."""
+_LARGE_AHEAD = 16
+"""... once this part of it is there, so that what is promised and does not come takes no memory."""
 
 
 class Frame(NamedTuple):
@@ -147,8 +153,11 @@ class FrameReader:
         "_available",
         "_chunks",
         "_cipher",
+        "_filled",
+        "_filling",
         "_head_bytes",
         "_pending",
+        "_pieces",
         "_pos",
         "messages_allowed",
         "transcript",
@@ -160,6 +169,9 @@ class FrameReader:
         self._available = 0
         self._head_bytes = _PREAMBLE_BYTES
         self._pending: _Pending | None = None
+        self._pieces: list[bytes] = []  # of the pending frame, as far as they were cut already
+        self._filling: BytesIO | None = None  # the next one, if it is large
+        self._filled = 0
         self._cipher: DirectionCipher | None = None
         self.messages_allowed = True
         """False: a MESSAGE is refused by its preamble, so that strangers can't make us store one."""
@@ -168,8 +180,8 @@ class FrameReader:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes that came and were not consumed yet."""
-        return self._available
+        """Bytes that came and were not given out yet."""
+        return self._available + self._filled + sum(map(len, self._pieces))
 
     def switch_to_secure(self, key: bytes, nonce: bytes) -> None:
         """What follows is in secure mode, from the next frame on."""
@@ -207,11 +219,19 @@ class FrameReader:
                 if self._available < self._head_bytes:
                     return None
                 pending = self._read_head()
-            if self._available < pending[3]:
+            if pending[3] >= _LARGE_BYTES:
+                pieces = self._gather_pieces(pending[2])
+                if pieces is None:
+                    self._pending = pending
+                    return None
+            elif self._available < pending[3]:
                 self._pending = pending
                 return None
+            else:
+                pieces = self._cut(pending[2]) if pending[3] else []
             self._pending = None
-            segments = self._read_crc(pending) if self._cipher is None else self._read_secure(pending, self._cipher)
+            cipher = self._cipher
+            segments = _read_crc(pending, pieces) if cipher is None else _read_secure(pending, pieces, cipher)
             if segments is not None:
                 return Frame(pending[0], segments)
 
@@ -237,6 +257,41 @@ class FrameReader:
         if self.transcript is not None:
             self.transcript += b"".join(pieces)
         return pieces
+
+    def _gather_pieces(self, sizes: Sequence[int]) -> list[bytes] | None:
+        """The pieces of a frame that is large, cut as they arrive; None until the last one is there."""
+        pieces = self._pieces
+        for size in sizes[len(pieces) :]:
+            if self._filling is None and self._available < size and size >= _LARGE_BYTES:
+                if self._available * _LARGE_AHEAD < size:
+                    return None
+                self._filling = BytesIO(bytes(size))
+            if self._filling is not None:
+                if not self._fill(self._filling, size):
+                    return None
+                pieces.append(self._filling.getvalue())  # its buffer itself, not a copy
+                self._filling, self._filled = None, 0
+            elif self._available < size:
+                return None
+            else:
+                pieces.append(self._cut((size,))[0] if size else b"")
+        self._pieces = []
+        return pieces
+
+    def _fill(self, target: BytesIO, size: int) -> bool:
+        """Move what is there to a large piece. True: it has its `size`."""
+        chunks = self._chunks
+        while chunks and self._filled < size:
+            chunk = chunks[0]
+            part = memoryview(chunk)[self._pos : self._pos + size - self._filled]
+            target.write(part)
+            self._filled += len(part)
+            self._available -= len(part)
+            self._pos += len(part)
+            if self._pos == len(chunk):
+                chunks.popleft()
+                self._pos = 0
+        return self._filled == size
 
     def _gather(self, size: int) -> bytes:
         """One piece that may lie across chunks."""
@@ -287,44 +342,44 @@ class FrameReader:
                 sizes += (sum(map(_padded, lengths[1:])) + _BLOCK + GCM_TAG_BYTES,)
         return _Pending(tag, lengths, sizes, sum(sizes), inline)
 
-    def _read_crc(self, pending: _Pending) -> list[bytes] | None:
-        """Segments of a frame in crc mode; None: its sender has taken it back."""
-        tag, lengths, sizes, rest_bytes, _ = pending
-        if not rest_bytes:
-            return [b""]
-        pieces = self._cut(sizes)
-        first = pieces[0]
-        if first:
-            (crc,) = _U32.unpack(pieces[1])
-            found = crc32c_extend(first) ^ CRC_MASK
-            if found != crc:
-                raise _bad_crc(tag, 0, found, crc)
-        if len(lengths) == 1:
-            return [first]
-        segments = [first, *pieces[2:-1]]
-        epilogue = _EPILOGUE.unpack(pieces[-1])
-        for index in range(1, len(lengths)):
-            found = crc32c_extend(segments[index]) ^ CRC_MASK
-            if found != epilogue[index]:
-                raise _bad_crc(tag, index, found, epilogue[index])
-        return segments if epilogue[0] == _LATE_COMPLETE or _is_complete(epilogue[0], tag) else None
 
-    def _read_secure(self, pending: _Pending, cipher: DirectionCipher) -> list[bytes] | None:
-        """Segments of a frame in secure mode; None: its sender has taken it back."""
-        tag, lengths, sizes, _, inline = pending
-        units = self._cut(sizes) if sizes else []
-        length = lengths[0]
-        first = inline[:length]
-        if length > _INLINE_BYTES:
-            first += cipher.open(units[0], f"unit B (rest of segment 1) of {tag_name(tag)}")[: length - _INLINE_BYTES]
-        if len(lengths) == 1:
-            return [first]
-        plain = cipher.open(units[-1], f"unit C (segments 2 to {len(lengths)}) of {tag_name(tag)}")
-        segments, pos = [first], 0
-        for length in lengths[1:]:
-            segments.append(plain[pos : pos + length])
-            pos += _padded(length)
-        return segments if _is_complete(plain[pos], tag) else None
+def _read_crc(pending: _Pending, pieces: list[bytes]) -> list[bytes] | None:
+    """Segments of a frame in crc mode; None: its sender has taken it back."""
+    tag, lengths, _, rest_bytes, _ = pending
+    if not rest_bytes:
+        return [b""]
+    first = pieces[0]
+    if first:
+        (crc,) = _U32.unpack(pieces[1])
+        found = crc32c_extend(first) ^ CRC_MASK
+        if found != crc:
+            raise _bad_crc(tag, 0, found, crc)
+    if len(lengths) == 1:
+        return [first]
+    segments = [first, *pieces[2:-1]]
+    epilogue = _EPILOGUE.unpack(pieces[-1])
+    for index in range(1, len(lengths)):
+        found = crc32c_extend(segments[index]) ^ CRC_MASK
+        if found != epilogue[index]:
+            raise _bad_crc(tag, index, found, epilogue[index])
+    return segments if epilogue[0] == _LATE_COMPLETE or _is_complete(epilogue[0], tag) else None
+
+
+def _read_secure(pending: _Pending, units: list[bytes], cipher: DirectionCipher) -> list[bytes] | None:
+    """Segments of a frame in secure mode; None: its sender has taken it back."""
+    tag, lengths, _, _, inline = pending
+    length = lengths[0]
+    first = inline[:length]
+    if length > _INLINE_BYTES:
+        first += cipher.open(units[0], f"unit B (rest of segment 1) of {tag_name(tag)}")[: length - _INLINE_BYTES]
+    if len(lengths) == 1:
+        return [first]
+    plain = cipher.open(units[-1], f"unit C (segments 2 to {len(lengths)}) of {tag_name(tag)}")
+    segments, pos = [first], 0
+    for length in lengths[1:]:
+        segments.append(plain[pos : pos + length])
+        pos += _padded(length)
+    return segments if _is_complete(plain[pos], tag) else None
 
 
 def _bad_crc(tag: int, index: int, found: int, expected: int) -> PeerError:

@@ -99,6 +99,11 @@ PARAMS_OF: Final[dict[int, type | None]] = {
             OpCode.LIST_SNAPS,
             OpCode.ISDIRTY,
             OpCode.UNDIRTY,
+            OpCode.CACHE_PIN,
+            OpCode.CACHE_UNPIN,
+            OpCode.CACHE_FLUSH,
+            OpCode.CACHE_EVICT,
+            OpCode.CACHE_TRY_FLUSH,
             OpCode.OMAP_GET_KEYS,
             OpCode.OMAP_GET_VALS,
             OpCode.OMAP_GET_HEADER,
@@ -125,8 +130,8 @@ def _values_getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     """The attributes of those names, as a tuple."""
     if len(names) > 1:
         return attrgetter(*names)
-    get = attrgetter(*names)
-    return lambda params: (get(params),)
+    name = names[0]
+    return lambda params: (getattr(params, name),)
 
 
 def _op_struct(layout: str) -> struct.Struct:

@@ -60,9 +60,14 @@ class OpCode(IntEnum):
     COPY_FROM = 0x221A
     UNDIRTY = 0x221C
     SET_ALLOC_HINT = 0x2223
+    CACHE_PIN = 0x2224
+    CACHE_UNPIN = 0x2225
     WRITESAME = 0x2226
     OMAP_RM_KEY_RANGE = 0x222C
     COPY_FROM2 = 0x222D
+    CACHE_FLUSH = 0x821F
+    CACHE_EVICT = 0x8220
+    CACHE_TRY_FLUSH = 0x8221
     GETXATTR = 0x1301
     GETXATTRS = 0x1302
     CMPXATTR = 0x1303
@@ -135,6 +140,30 @@ class CmpMode(IntEnum):
 
     STRING = 1
     U64 = 2
+
+
+class ChecksumType(IntEnum):
+    """Kinds of checksums. A crc32c is not inverted at the end."""
+
+    XXHASH32 = 0
+    XXHASH64 = 1
+    CRC32C = 2
+
+
+class AllocHintFlag(IntFlag):
+    """How an object is going to be used."""
+
+    SEQUENTIAL_WRITE = 1
+    RANDOM_WRITE = 2
+    SEQUENTIAL_READ = 4
+    RANDOM_READ = 8
+    APPEND_ONLY = 16
+    IMMUTABLE = 32
+    SHORTLIVED = 64
+    LONGLIVED = 128
+    COMPRESSIBLE = 256
+    INCOMPRESSIBLE = 512
+    LOG = 1024
 
 
 CMPEXT_MISMATCH = -4095
@@ -230,7 +259,7 @@ class WriteSame:
 
 @dataclass(slots=True)
 class Checksum:
-    """Range, chunk size (bytes; 0 is one chunk) and kind (0 xxhash32, 1 xxhash64, 2 crc32c)."""
+    """Range, chunk size (bytes; 0 is one chunk) and kind (ChecksumType)."""
 
     offset: int
     length: int
@@ -347,12 +376,12 @@ class OSDOp:
 def xattr_op(
     code: OpCode, name: str, value: Buffer = b"", *, cmp_op: int = 0, cmp_mode: int = 0, flags: int = 0
 ) -> OSDOp:
-    """An xattr operation on attribute `name`."""
+    """An xattr operation on attribute `name`. Raises UsageError for a name that can't be encoded."""
     raw = encode_text(name)
     return OSDOp(code, Xattr(len(raw), len(value), cmp_op, cmp_mode), raw + bytes(value), flags)
 
 
 def call_op(cls: str, method: str, indata: Buffer = b"", flags: int = 0) -> OSDOp:
-    """A call of `method` of object class `cls`."""
-    c, m = cls.encode(), method.encode()
+    """A call of `method` of object class `cls`. Raises UsageError for names that can't be encoded."""
+    c, m = encode_text(cls), encode_text(method)
     return OSDOp(OpCode.CALL, ClassCall(len(c), len(m), len(indata)), c + m + bytes(indata), flags)

@@ -22,11 +22,11 @@ from typing import Final, NamedTuple
 from . import control
 from .address import AddrVec, EntityAddr, msgr2_address
 from .errors import PeerError, UsageError
-from .features import CLIENT_REQUIRED, REQUIRED, SUPPORTED
+from .features import CLIENT_REQUIRED, CLIENT_SUPPORTED, REQUIRED, SUPPORTED
 from .message_codec import MessageParts
 
-UNACKED_MESSAGES_MAX: Final = 65536
-UNACKED_BYTES_MAX: Final = 512 << 20
+UNACKED_MESSAGES_MAX = 65536
+UNACKED_BYTES_MAX = 512 << 20
 SESSIONS_MAX: Final = 65536
 SEQ_END: Final = 1 << 63
 """Numbers of attempts that a peer tells of are refused from here on: ours must be able to go beyond them."""
@@ -50,7 +50,7 @@ class Policy(NamedTuple):
     """Feature bits without which the peer is refused."""
 
 
-LOSSY_CLIENT: Final = Policy(lossy=True, required=CLIENT_REQUIRED)
+LOSSY_CLIENT: Final = Policy(lossy=True, supported=CLIENT_SUPPORTED, required=CLIENT_REQUIRED)
 """A client to monitors, managers and OSDs."""
 LOSSLESS_CLIENT: Final = Policy(lossy=False, resetcheck=True)
 """What real clients fetch their first monmap with. (The monitor answers with a lossy session.)"""

@@ -30,6 +30,7 @@ class Way:
         """Forward so many bytes and then no more, until `go`."""
         self.flip_at: int | None = None
         """Change the byte at this offset (its lowest bit)."""
+        self._next_flip: tuple[int, int] | None = None
         self.chunk_bytes = CHUNK_BYTES
         """Forward at most so many bytes in one piece; 1: byte by byte."""
         self.forwarded = 0
@@ -76,8 +77,18 @@ class Way:
                 size = min(size, max(limit - offset, 0))
         return size
 
+    def flip_next(self, index: int, bits: int = 1) -> None:
+        """Once, change these bits of the byte that has this index in what goes this way from now on."""
+        self._next_flip = self.forwarded + index, bits
+
     def change(self, offset: int, data: bytes) -> bytes:
         """What becomes of bytes that begin at this offset of a connection."""
+        if self._next_flip is not None and self._next_flip[0] < self.forwarded + len(data):
+            at, bits = self._next_flip
+            self._next_flip = None
+            changed = bytearray(data)
+            changed[at - self.forwarded] ^= bits
+            return bytes(changed)
         flip = self.flip_at
         if flip is None or not offset <= flip < offset + len(data):
             return data

@@ -17,9 +17,9 @@ from cove.rados.monhunt import HuntConf
 from cove.wire.address import EntityAddr
 from cove.wire.auth import AuthError
 from cove.wire.messages import (
+    MCommand,
     MConfig,
     Message,
-    MMgrCommand,
     MMgrCommandReply,
     MMgrMap,
     MMonCommand,
@@ -125,7 +125,7 @@ class ScriptedMgr(Dispatcher):
         self.messenger.add_dispatcher_tail(self)
         self.addr = EntityAddr.of("127.0.0.1", port, port)
         self.messenger.bind(str(self.addr))
-        self.received: list[MMgrCommand] = []
+        self.received: list[MCommand] = []
         self.silent = False
 
     def active(self, epoch: int) -> MgrMap:
@@ -133,7 +133,7 @@ class ScriptedMgr(Dispatcher):
         return MgrMap(epoch=epoch, active_addrs=(self.addr,), active_gid=1, available=True, active_name=self.name)
 
     def ms_dispatch(self, connection: Connection, message: Message) -> bool:
-        assert isinstance(message, MMgrCommand)
+        assert isinstance(message, MCommand)  # or MMgrCommand, which is one
         self.received.append(message)
         if not self.silent:
             connection.send_message(MMgrCommandReply(tid=message.tid, result=0, outdata=self.name.encode()))

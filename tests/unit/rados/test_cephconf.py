@@ -1,6 +1,7 @@
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tracemalloc
@@ -17,6 +18,7 @@ from cove.rados.conffile import parse_settings
 from cove.rados.errors import Error, InvalidArgument, ObjectNotFound, PermissionDenied
 from cove.rados.keyring import Keyring, KeyringEntry
 from cove.rados.monhosts import MonHost, parse_mon_host
+from cove.rados.transport import CephTransport
 from cove.wire.address import EntityAddr
 from cove.wire.auth import AuthMethod, ConnectionMode
 from cove.wire.cephx.keys import CryptoKey, KeyType
@@ -203,7 +205,7 @@ def test_defaults():
     assert conf.auth_client_required == (AuthMethod.CEPHX, AuthMethod.NONE)
     assert conf.ms_client_mode == (ConnectionMode.CRC, ConnectionMode.SECURE)
     assert conf.ms_mon_client_mode == (ConnectionMode.SECURE, ConnectionMode.CRC)
-    assert (conf.client_mount_timeout_s, conf.rados_osd_op_timeout_s) == (30.0, None)
+    assert (conf.client_mount_timeout_s, conf.rados_osd_op_timeout_s) == (30.0, 60.0)
     assert (conf.objecter_inflight_ops, conf.objecter_inflight_op_bytes) == (1024, 100 << 20)
 
 
@@ -246,8 +248,9 @@ def test_names(home):
 
 def test_search(home):
     environ = {"HOME": str(home / "h")}
-    with pytest.raises(InvalidArgument, match=r"tried .*/h/\.ceph/ceph\.conf, ceph\.conf\)"):
-        load_conf(None, None, environ)
+    nothing = load_conf(None, None, environ)
+    assert nothing.mon_hosts == ()
+    assert nothing.source.endswith("/h/.ceph/ceph.conf, ceph.conf)")
     write(home / "ceph.conf", "mon host = 1.0.0.1")
     assert load_conf(None, None, environ).mon_addresses == ("v2:1.0.0.1:3300/0",)
     write(home / "h/.ceph/ceph.conf", "mon host = 1.0.0.2")
@@ -496,5 +499,7 @@ def test_monitors_from_their_sections(home):
 
 def test_no_monitors_at_all(home):
     path = write(home / "ceph.conf", "[global]\nfsid = 2f1c5a8e-8f33-4b0f-9d4d-2f2f7f0d6a11\n")
-    with pytest.raises(InvalidArgument, match=r"no monitors are known: .*ceph\.conf.*set `mon_host`"):
-        load_conf(path, None, {})
+    conf = load_conf(path, None, {})
+    assert (conf.mon_hosts, conf.mon_dns_srv_name, conf.source) == ((), "ceph-mon", str(path))
+    with pytest.raises(InvalidArgument, match=r"no monitors are known: .*set `mon_host`"):
+        asyncio.run(CephTransport(load_conf({"key": KEY.to_base64(), "mon_dns_srv_name": ""})).find_monitors())

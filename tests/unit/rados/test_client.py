@@ -298,8 +298,8 @@ def test_page_round_trip() -> None:
 async def test_list_objects_follows_the_cursor_over_empty_pages(cluster: FakeCluster) -> None:
     pages = iter(
         [
-            (HObject(1, "b", 0x10), ["a"], 0),
-            (HObject(1, "", 0x20), [], 1),
+            (HObject(1, "b", 0x20), ["a"], 0),
+            (HObject(1, "", 0x10), [], 1),  # after it: the order is that of the reversed bits
             (HOBJECT_MAX, ["b", "c"], 1),
         ]
     )
@@ -314,12 +314,12 @@ async def test_list_objects_follows_the_cursor_over_empty_pages(cluster: FakeClu
     assert [entry.name for entry in found] == ["a", "b", "c"]
     assert found[0].nspace == "ns"
     requests = cluster.osd.requests
-    assert [request.raw_hash for request in requests] == [0, 0x10, 0x20]
-    assert [request.pg.seed for request in requests] == [0, 0x10, 0]
+    assert [request.raw_hash for request in requests] == [0, 0x20, 0x10]
+    assert [request.pg.seed for request in requests] == [0, 0, 0x10]
     assert all(request.locator.nspace == "\x01" and request.oid == "" for request in requests)
     assert requests[0].ops[0].code == OpCode.PGNLS
     assert requests[0].ops[0].params == PgList(1024, 1)
-    assert decode_hobject(Decoder(requests[1].ops[0].indata)) == HObject(1, "b", 0x10)
+    assert decode_hobject(Decoder(requests[1].ops[0].indata)) == HObject(1, "b", 0x20)
 
 
 async def test_a_listing_that_does_not_move_or_makes_no_sense_ends_with_an_error(cluster: FakeCluster) -> None:

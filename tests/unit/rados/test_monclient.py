@@ -339,6 +339,25 @@ async def test_no_manager_is_a_clear_error() -> None:
             await mons.mgrclient.command(FSID, {"prefix": "pg stat"}, b"", 0.01)
 
 
+async def test_what_one_manager_was_told_is_not_told_to_another() -> None:
+    async with running_mons() as mons:
+        await ready(mons)
+        first, second = ScriptedMgr(mons.network, "x", 6800), ScriptedMgr(mons.network, "y", 6801)
+        first.silent = True
+        mons.ours.mgrmap = first.active(1)
+        told = asyncio.ensure_future(mons.mgrclient.command(FSID, {"prefix": "version"}, b"", 5, "x"))
+        asked = asyncio.ensure_future(mons.mgrclient.command(FSID, {"prefix": "pg stat"}, b"", 5))
+        await eventually(lambda: len(first.received) == 2)
+        mons.ours.tell_mgrmap(second.active(2))
+        assert (await asked).outbuf == b"y"
+        result = await told
+        assert (result.result, result.status) == (-errno.ENXIO, "mgr.x is no longer the active manager, mgr.y is")
+        assert len(second.received) == 1
+        assert len(mons.mgrclient.requests) == 0
+        for mgr in (first, second):
+            await mgr.messenger.shutdown()
+
+
 async def test_commands_follow_the_active_manager() -> None:
     async with running_mons("a") as mons:
         first, second = ScriptedMgr(mons.network, "x", 6800), ScriptedMgr(mons.network, "y", 6801)

@@ -130,7 +130,7 @@ async def test_refused_logins_end_it_only_when_no_monitor_can_say_otherwise() ->
     world.fail(world.dialled[0], AuthError("wrong key"))
     world.fail(world.dialled[1], PeerError("a web server"))
     assert world.denials == 0
-    assert "something else than a monitor answers there: a web server" in world.hunt.report()
+    assert "no monitor that we can talk to answers there: a web server" in world.hunt.report()
 
 
 async def test_patience_grows_with_each_hunt_and_health_takes_it_back() -> None:
@@ -201,7 +201,7 @@ def test_order_of_trials() -> None:
         (OSError(errno.EHOSTUNREACH, "No route to host"), "no route to it"),
         (OSError(errno.ECONNRESET, "reset"), "connection lost"),
         (AuthError("x"), "login refused"),
-        (PeerError("x"), "something else"),
+        (PeerError("x"), "no monitor that we can talk to"),
         (TcpFault("the peer closed the connection"), "no quorum"),
     ],
 )

@@ -192,6 +192,15 @@ async def test_epoch_barrier(cluster: FakeCluster) -> None:
     assert cluster.osd.requests[0].epoch == 3
 
 
+async def test_the_barrier_is_the_client_s_to_set(cluster: FakeCluster) -> None:
+    cluster.client.set_epoch_barrier(2)
+    completion = cluster.ioctx.aio_operate("a", ReadOp().read())
+    await settle()
+    assert not cluster.osd.requests
+    cluster.mon.publish()
+    await completion
+
+
 async def test_a_map_of_another_cluster_and_an_old_one_are_ignored(cluster: FakeCluster) -> None:
     mon = cluster.mon
     (connection,) = mon.messenger.connections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 from collections.abc import Callable
 from typing import cast
 
@@ -16,6 +17,7 @@ from cove.rados.results import decode_omap_keys, decode_omap_values, decode_spar
 from cove.wire.encoding import Decoder, Encoder
 from cove.wire.errors import PeerError
 from cove.wire.osd_ops import AllocHint, AssertVer, CmpMode, CmpOp, Extent, OpCode, OpFlag, OSDOp, RequestFlag, Xattr
+from cove.wire.types import ObjectLocator
 
 BUILDERS: list[tuple[Callable[[], OpVector], OpCode, object, bytes, int]] = [
     (lambda: WriteOp().create(), OpCode.CREATE, None, b"", 0),
@@ -143,7 +145,7 @@ def test_buffers_of_wider_items_count_in_bytes() -> None:
         (lambda: WriteOp().truncate(-5), "-5"),
         (lambda: WriteOp().assert_version(0), "version=0"),
         (lambda: WriteOp().cmpxattr("a", -1), "64 bits"),
-        (lambda: WriteOp().write_same(b"abc", 7), "multiple"),
+        (lambda: WriteOp().writesame(b"abc", 7), "multiple"),
         (lambda: WriteOp().failok(), "no operation"),
         (lambda: WriteOp().handler(lambda rval, data: None), "no operation"),
     ],
@@ -213,3 +215,53 @@ def test_any_bytes_give_a_value_or_a_peer_error(decode: Callable[[bytes], object
         decode(data)
     except PeerError:
         pass
+
+
+def test_the_name_of_a_long_vector_is_short() -> None:
+    op = WriteOp().create()
+    assert op.name == "create"
+    for _ in range(10_000):
+        op.append(b"x")
+    assert op.name == "create, " + "append, " * 7 + "and 9993 more"
+
+
+NO_TEXT = "\ud800"
+"""Half of a pair: no bytes can have been decoded to it."""
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: ReadOp().exec(NO_TEXT, "method"),
+        lambda: ReadOp().exec("class", NO_TEXT),
+        lambda: ReadOp().getxattr(NO_TEXT),
+        lambda: WriteOp().setxattr(NO_TEXT, b""),
+        lambda: WriteOp().rmxattr(NO_TEXT),
+        lambda: ReadOp().cmpxattr(NO_TEXT, b""),
+        lambda: WriteOp().omap_set({NO_TEXT: b""}),
+        lambda: WriteOp().omap_rm_keys([NO_TEXT]),
+        lambda: WriteOp().omap_rm_range("", NO_TEXT),
+        lambda: ReadOp().omap_get_keys(NO_TEXT),
+        lambda: ReadOp().omap_get_vals(NO_TEXT),
+        lambda: ReadOp().omap_get_vals("", NO_TEXT),
+        lambda: ReadOp().omap_get_vals_by_keys([NO_TEXT]),
+        lambda: ReadOp().omap_get_vals_by_keys(b"bytes"),  # type: ignore[arg-type]
+        lambda: ReadOp().omap_cmp({NO_TEXT: (b"", CmpOp.EQ)}),
+        lambda: ReadOp().omap_cmp({"k": (b"", cast("CmpOp", 1 << 31))}),
+        lambda: WriteOp().copy_from(NO_TEXT, ObjectLocator(1)),
+        lambda: WriteOp().copy_from("a", ObjectLocator(1, NO_TEXT)),
+        lambda: WriteOp().assert_locked(NO_TEXT, "cookie"),
+        lambda: WriteOp().assert_locked("lock", "cookie", type=256),
+    ],
+)
+def test_what_cannot_be_encoded(build: Callable[[], OpVector]) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        build()
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_names_that_are_no_utf8_are_bytes_as_in_fsdecode() -> None:
+    op = ReadOp().getxattr("\udcff").exec("\udcfe", "\udcfd")
+    assert op.ops[0].indata == b"\xff"
+    assert op.ops[1].indata == b"\xfe\xfd"
+    assert op.name == "getxattr, exec \udcfe.\udcfd"

@@ -12,6 +12,7 @@ import pytest
 
 from cove.messenger import LoopbackNetwork
 from cove.rados import (
+    Cancelled,
     CephTransport,
     InvalidArgument,
     LoopbackTransport,
@@ -72,12 +73,15 @@ def test_files_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_does_not_go_together() -> None:
-    with pytest.raises(InvalidArgument, match="a transport knows who it is"):
+    with pytest.raises(InvalidArgument, match="a Config or transport knows"):
         Rados(LoopbackTransport(LoopbackNetwork()), key=KEY)
     with pytest.raises(InvalidArgument, match=r"client\.NAME"):
         Rados(OPTIONS, name="osd.1")
-    with pytest.raises(InvalidArgument, match="no monitors"):
-        Rados({"key": KEY})
+
+
+async def test_no_monitors_are_known() -> None:
+    with pytest.raises(InvalidArgument, match="no monitors are known: the options given"):
+        await Rados({"key": KEY, "mon_dns_srv_name": ""}).connect()
 
 
 async def test_host_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +100,11 @@ async def test_host_names(monkeypatch: pytest.MonkeyPatch) -> None:
         await nobody.connect(1)
     with pytest.raises(NotConnected):
         _ = nobody.monclient
+
+
+async def test_a_host_name_that_can_not_be_one() -> None:
+    with pytest.raises(NotConnected, match="no monitor of mon_host has an address"):
+        await Rados(OPTIONS | {"mon_host": "a" * 64}).connect(5)
 
 
 async def test_nobody_there_is_told_in_time() -> None:
@@ -127,6 +136,28 @@ async def test_a_connect_that_is_cancelled_leaves_no_socket() -> None:
         accepted.close()
         with pytest.raises(NotConnected):
             _ = client.objecter
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_shutdown_ends_a_connect_at_any_moment(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        await asyncio.sleep(0)
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Rados(OPTIONS | {"mon_host": f"mon.example:{silent.getsockname()[1]}"})
+        connecting = asyncio.ensure_future(client.connect(10))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.shutdown()
+        if not turns:
+            connecting.cancel()  # it had not even begun
+        with pytest.raises((Cancelled, NotConnected, asyncio.CancelledError)):
+            await asyncio.wait_for(connecting, 2)
+        with pytest.raises(NotConnected):
+            _ = client.monclient
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_name_that_takes_too_long_hides_no_other_monitor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     AddrVec: st.lists(ADDRESSES, max_size=2).map(tuple),
     int | None: st.none() | signed(64),
     list[str]: st.lists(TEXT, max_size=3),
+    dict[str, str] | None: st.none() | st.dictionaries(TEXT, TEXT, max_size=3),
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=3),
     dict[int, bytes]: st.dictionaries(unsigned(32), BYTES, max_size=3),
     dict[str, int]: st.fixed_dictionaries({name: signed(32) for name in COUNTERS}),

@@ -152,6 +152,9 @@ def test_addresses():
         "02001a857f000001" + "00" * 8
     )
     assert str(address) == "127.0.0.1:6789/42"
+    sockaddr = b"\x0a\0" + bytes(6) + bytes(15) + b"\x01" + bytes(4)
+    assert str(EntityAddress(AddressType.LEGACY, 42, sockaddr)) == "[::1]:0/42"
+    assert str(EntityAddress(AddressType.LEGACY, 42, sockaddr[:20])) == "-/42"
     old = bytes(4) + (42).to_bytes(4, "little") + address.sockaddr + bytes(112)
     assert EntityAddress.decode(Decoder(old)) == dataclasses.replace(address, type=AddressType.LEGACY)
     with pytest.raises(PeerError):

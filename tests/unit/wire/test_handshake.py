@@ -13,7 +13,7 @@ from cove.wire import control
 from cove.wire.address import BLANK, AddrType, EntityAddr
 from cove.wire.auth import AuthError, AuthMethod, AuthSecrets, NoneClientAuth
 from cove.wire.errors import PeerError, UsageError
-from cove.wire.features import CLIENT_REQUIRED, MSG_ADDR2, OSDREPLYMUX, SUPPORTED
+from cove.wire.features import CLIENT_REQUIRED, CRUSH_MSR, MSG_ADDR2, OSDREPLYMUX, SUPPORTED, has
 from cove.wire.frames import CONTROL_BYTES_MAX, FrameReader, FrameWriter, Tag
 from cove.wire.handshake import BANNER, FRAMES_MAX, TRANSITIONS, Handshake, Role, State
 from cove.wire.handshake_acceptor import AcceptorHandshake
@@ -633,6 +633,14 @@ def test_server_must_have_what_we_need() -> None:
 def test_missing_features_are_an_error_at_the_connector() -> None:
     with pytest.raises(PeerError, match="requires the feature bits 0x10"):
         client_at_ident().receive(frame(control.IdentMissingFeatures(0x10)))
+
+
+def test_a_client_knows_msr_rules_and_a_server_without_them_does_not_mind() -> None:
+    ready, plain = client_at_ident(), client_at_ident()
+    ready.receive(frame(control.ServerIdent((MON,), 0, 1, SUPPORTED | CRUSH_MSR, CRUSH_MSR, 1, 0)))
+    assert has(ready.features, CRUSH_MSR)
+    plain.receive(frame(control.ServerIdent((MON,), 0, 1, SUPPORTED, 0, 1, 0)))
+    assert not has(plain.features, CRUSH_MSR)
 
 
 def test_none_server_keeps_a_global_id_that_was_given_before() -> None:

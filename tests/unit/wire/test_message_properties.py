@@ -26,6 +26,7 @@ from cove.wire.messages import (
     MOSDBackoff,
     MOSDOp,
     MOSDOpReply,
+    MPing,
     MPoolOp,
     MStatfs,
     PoolOpCode,
@@ -40,7 +41,7 @@ CLASSES = pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 PEAK_BYTES_MAX = 2_000_000
 FSID = UUID(int=5)
-OPTIONAL_TAILS = {MAuth, MLogAck, MMgrConfigure, MMgrMap}
+OPTIONAL_TAILS = {MAuth, MLogAck, MMgrConfigure, MMgrMap, MPing}
 """Their last field may be absent, or be whatever is left."""
 
 

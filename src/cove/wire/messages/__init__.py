@@ -18,6 +18,7 @@ from .mgr import (
     MMgrConfigure,
     MMgrMap,
     MMgrOpen,
+    MMgrReport,
     ServiceDaemon,
 )
 from .mon import (
@@ -54,6 +55,7 @@ MESSAGES: tuple[type[Message], ...] = (
     MMgrConfigure,
     MMgrMap,
     MMgrOpen,
+    MMgrReport,
     MMonCommand,
     MMonCommandAck,
     MMonGetMap,
@@ -98,6 +100,7 @@ __all__ = [
     "MMgrConfigure",
     "MMgrMap",
     "MMgrOpen",
+    "MMgrReport",
     "MMonCommand",
     "MMonCommandAck",
     "MMonGetMap",

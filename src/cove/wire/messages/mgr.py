@@ -1,7 +1,7 @@
 """Messages with a manager, and commands for a single daemon (an OSD, or a monitor that is told something in person).
 
 Source: Ceph's messages/MMgrMap.h, MMgrOpen.h, MMgrConfigure.h, MMgrClose.h, MMgrCommand.h, MMgrCommandReply.h,
-MCommand.h, MCommandReply.h.
+MMgrReport.h, MCommand.h, MCommandReply.h.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from uuid import UUID
 
+from ..encoding import Decoder
+from ..errors import PeerError
 from ..names import FSID
-from ..structure import BLOB, I32, RAW, STR, U32, Structure, optional
+from ..structure import BLOB, I32, RAW, STR, U32, Codec, Structure, optional
 from .base import PRIO_HIGH, STR_TO_STR, STRINGS, Field, Message
 
 
@@ -24,8 +26,8 @@ class MCommand(Message):
     DATA = "indata"
 
     fsid: UUID
-    cmd: list[str]
-    indata: bytes = b""
+    cmd: list[str] = field(repr=False)  # there may be keys in it
+    indata: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class MCommandReply(Message):
 
     result: int
     status: str = ""
-    outdata: bytes = b""
+    outdata: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +115,58 @@ class MMgrConfigure(Message):
     period: int
     threshold: int = 0
     queries: bytes = NO_QUERIES
+
+
+NO_COUNTERS = bytes((1, 1, 0, 0, 0, 0))
+"""Performance counters of a daemon that has none: a versioned structure without a body."""
+
+
+def _refuse_any(decoder: Decoder) -> None:
+    count = decoder.u32()
+    if count:
+        raise PeerError(f"a report with {count} counters, metrics or queries: only Ceph's own daemons have them")
+
+
+def _refuse_present(decoder: Decoder) -> None:
+    if decoder.bool():
+        raise PeerError("a report with metrics: only Ceph's own daemons have them")
+
+
+_NO_LIST = Field("", Codec(lambda encoder, _: encoder.u32(0), _refuse_any))
+_NOT_PRESENT = Field("", Codec(lambda encoder, _: encoder.bool(False), _refuse_present))
+
+
+@dataclass(slots=True, kw_only=True)
+class MMgrReport(Message):
+    """What a service daemon tells its manager each period; `daemon_status` and `task_status` if they have changed.
+
+    Those of Ceph's own daemons also declare performance counters, health metrics and more: they are refused.
+    """
+
+    TYPE = 0x702
+    HEAD_VERSION = 9
+    OLDEST_VERSION = 9
+    FRONT: ClassVar = (
+        Field("daemon_name", STR),
+        _NO_LIST,  # counters declared
+        Field("counters", BLOB),
+        Field("undeclared", STRINGS),
+        Field("service_name", STR),
+        Field("daemon_status", optional(STR_TO_STR)),
+        _NO_LIST,  # health metrics
+        Field("config", BLOB),
+        _NO_LIST,  # results of queries
+        Field("task_status", optional(STR_TO_STR)),
+        _NOT_PRESENT,  # metrics
+    )
+
+    daemon_name: str
+    service_name: str = ""
+    daemon_status: dict[str, str] | None = None
+    task_status: dict[str, str] | None = None
+    counters: bytes = NO_COUNTERS
+    undeclared: list[str] = field(default_factory=list)
+    config: bytes = b""
 
 
 @dataclass(slots=True, kw_only=True)

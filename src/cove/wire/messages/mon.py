@@ -16,12 +16,26 @@ from ..names import FSID
 from ..structure import BLOB, I32, STR, U32, U64, Codec, map_of
 from .base import PAXOS, PRIO_HIGH, STR_TO_STR, STRINGS, Field, Message
 
+_LENGTH_BYTES = 4
+"""Of a text: a ping with less than that has none."""
+
 
 @dataclass(slots=True, kw_only=True)
 class MPing(Message):
-    """A sign of life. Nobody answers it."""
+    """A sign of life. Only monitors answer it, with the same and their state as JSON in `text`."""
 
     TYPE = 2
+    FRONT: ClassVar = (
+        Field(
+            "text",
+            Codec(
+                lambda encoder, text: encoder.str(text) if text else None,
+                lambda decoder: decoder.str() if decoder.remaining >= _LENGTH_BYTES else "",
+            ),
+        ),
+    )
+
+    text: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,8 +143,8 @@ class MMonCommand(Message):
     DATA = "indata"
 
     fsid: UUID
-    cmd: list[str]
-    indata: bytes = b""
+    cmd: list[str] = field(repr=False)  # there may be keys in it
+    indata: bytes = field(default=b"", repr=False)
     version: int = 0
 
 
@@ -145,8 +159,8 @@ class MMonCommandAck(Message):
 
     result: int
     status: str = ""
-    cmd: list[str] = field(default_factory=list)
-    outdata: bytes = b""
+    cmd: list[str] = field(default_factory=list, repr=False)
+    outdata: bytes = field(default=b"", repr=False)
     version: int = 0
 
 
@@ -158,4 +172,4 @@ class MConfig(Message):
     PRIORITY = PRIO_HIGH
     FRONT: ClassVar = (Field("config", STR_TO_STR),)
 
-    config: dict[str, str]
+    config: dict[str, str] = field(repr=False)
