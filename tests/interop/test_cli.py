@@ -6,55 +6,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .ceph_cluster import CephCluster, eventually
 from .conftest import POOL
 from .peer import Librados
+from .rados_cli import Cove
 
 MIB = 1 << 20
-
-
-class Cove:
-    """Runs the command."""
-
-    def __init__(self, cluster: CephCluster) -> None:
-        self.conf = cluster.conf_path
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("CEPH_")}
-
-    def command(self, *words: str | Path) -> list[str]:
-        return [sys.executable, "-m", "cove.cli", "rados", *map(str, words)]
-
-    def run(self, *words: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = self.command("-c", self.conf, *words)
-        return subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=self.environment, check=False)
-
-    def __call__(self, *words: str | Path, stdin: bytes = b"") -> bytes:
-        result = self.run(*words, stdin=stdin)
-        assert result.returncode == 0, result.stderr.decode()
-        assert result.stderr == b""
-        return result.stdout
-
-    def json(self, *words: str | Path) -> Any:
-        return json.loads(self(*words, "--format", "json"))
-
-    def refused(self, *words: str | Path, code: int = 1) -> str:
-        """The one line of an error."""
-        result = self.run(*words)
-        assert result.returncode == code, result
-        text = result.stderr.decode()
-        assert len(text.splitlines()) == 1, text
-        return text
-
-
-@pytest.fixture
-def cove(one_osd: CephCluster) -> Cove:
-    return Cove(one_osd)
 
 
 @pytest.mark.parametrize("size", [0, 5, 4 * MIB, 17 * MIB + 3])
@@ -71,7 +33,12 @@ def test_files_there_and_back(cove: Cove, one_osd: CephCluster, tmp_path: Path, 
 
 
 def test_streams_and_namespaces(cove: Cove, librados: Librados) -> None:
-    assert cove("-p", POOL, "-N", "cli", "put", "ünï code", "-", stdin=b"piped") == "put ünï code 5 B\n".encode()
+    result = cove.program("-p", POOL, "-N", "cli", "put", "ünï code", "-", stdin=b"piped")
+    assert (result.stdout, result.stderr) == ("put ünï code 5 B\n".encode(), b"")
+    result = cove.program("-p", POOL, "-N", "cli", "get", "ünï code", "-")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"piped", b"")
+    result = cove.program("-p", POOL, "get", "nope", "-")
+    assert (result.returncode, result.stdout, result.stderr.count(b"\n")) == (1, b"", 1)
     assert librados.read(POOL, "ünï code", nspace="cli") == b"piped"
     librados.call(POOL, "write_full", "theirs", b"2", nspace="cli", locator="where")
     assert cove("-p", POOL, "-N", "cli", "--locator", "where", "get", "theirs", "-") == b"2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -58,6 +59,9 @@ def main() -> None:
     # Whoever ends a command ends what it has begun, too: an export, an import, a temporary file.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no such characters is no reason to fail
     try:
         app()
     except CoveError as error:

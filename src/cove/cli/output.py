@@ -90,9 +90,18 @@ def cell(value: Any) -> Text:
     return text
 
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON. What is no text in a name (bytes that are not UTF-8) is escaped, as `\\udcff`: there is no other way."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def print_json(value: Any) -> None:
     """JSON on stdout, stable and readable."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value, indent=2))
 
 
 def print_list(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format: Format, *, empty: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ..errors import CoveError
 from .output import errors, quiet_logs
 
 if TYPE_CHECKING:  # it takes longer to import than `--help` takes to run
@@ -24,6 +25,10 @@ if TYPE_CHECKING:  # it takes longer to import than `--help` takes to run
 T = TypeVar("T")
 PATIENCE_S = 0.7
 """What is quicker than this shows no sign of going on."""
+
+
+ObjectArgument = Annotated[str, typer.Argument(metavar="OBJ", help="The object's name.")]
+ObjectsArgument = Annotated[list[str], typer.Argument(metavar="OBJ...", help="The objects' names.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Cluster:
     pool: str | None = None
     namespace: str | None = None
     locator: str | None = None
+    snap: str | None = None
+    snapid: int | None = None
     connect_timeout: float | None = None
 
     @property
@@ -60,16 +67,70 @@ class Cluster:
             await rados.shutdown()
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[IoCtx]:
-        """The pool, with namespace and locator set. Raises typer.BadParameter, rados errors."""
+    async def open(self, *, writes: bool = False) -> AsyncIterator[IoCtx]:
+        """The pool, with namespace, locator and snapshot set. Raises typer.BadParameter, rados errors."""
         if not self.pool:
             raise typer.BadParameter("which pool? give it with -p POOL (`cove rados lspools` shows them)")
-        async with self.connect() as rados, rados.open_ioctx(self.pool) as ioctx:
-            if self.namespace:
-                ioctx.set_namespace(self.namespace)
-            if self.locator:
-                ioctx.set_locator_key(self.locator)
-            yield ioctx
+        if writes and (self.snap is not None or self.snapid is not None):
+            raise typer.BadParameter("a snapshot is only read: leave --snap and --snapid out")
+        if self.snap is not None and self.snapid is not None:
+            raise typer.BadParameter("--snap and --snapid: give one of them")
+        with in_commands():
+            async with self.connect() as rados, await open_pool(rados, self.pool) as ioctx:
+                if self.namespace:
+                    ioctx.set_namespace(self.namespace)
+                if self.locator:
+                    ioctx.set_locator_key(self.locator)
+                if self.snap is not None:
+                    ioctx.snap_set_read(ioctx.lookup_snap(self.snap).id)
+                elif self.snapid is not None:
+                    ioctx.snap_set_read(self.snapid)
+                with of_erasure_codes(ioctx):
+                    yield ioctx
+
+
+WORDS = {
+    "pool_create()": "`cove rados mkpool NAME`",
+    "list_snaps()": "`cove rados lssnap`",
+    "with create_snap(), and read that": "(`cove rados mksnap`) and read that (-s SNAP)",
+}
+"""What the client's errors advise → how to do that here."""
+
+
+@contextmanager
+def in_commands() -> Iterator[None]:
+    """The client's errors, in terms of commands."""
+    try:
+        yield
+    except CoveError as problem:
+        text = str(problem)
+        for call, command in WORDS.items():
+            text = text.replace(call, command)
+        if text == str(problem):
+            raise
+        raise CoveError(text) from None
+
+
+@contextmanager
+def of_erasure_codes(ioctx: IoCtx) -> Iterator[None]:
+    """What erasure-coded pools refuse, and why."""
+    from ..rados import NotSupported
+
+    try:
+        yield
+    except NotSupported as problem:
+        if ioctx.cluster.osdmap.pools[ioctx.pool_id].is_erasure:
+            text = f"pool {ioctx.pool_name!r} is erasure-coded: its objects have no object maps (omap)"
+            if ioctx.requires_alignment():
+                text += f", and are written whole, or appended to in multiples of {ioctx.alignment()} bytes"
+            problem.add_note(text)
+        raise
+
+
+async def open_pool(rados: Rados, pool: str) -> IoCtx:
+    """The pool's io context. Raises CoveError when there is none."""
+    with in_commands():
+        return await rados.open_ioctx(pool)
 
 
 OPTIONS: dict[str, Any] = {
@@ -84,7 +145,14 @@ OPTIONS: dict[str, Any] = {
         str | None, typer.Option("--namespace", "-N", metavar="NAME", help="The namespace in the pool.")
     ],
     "locator": Annotated[
-        str | None, typer.Option("--locator", metavar="KEY", help="The key that places the object, if not its name.")
+        str | None,
+        typer.Option(
+            "--locator", "--object-locator", metavar="KEY", help="The key that places the object, if not its name."
+        ),
+    ],
+    "snap": Annotated[str | None, typer.Option("--snap", "-s", metavar="NAME", help="Read at this pool snapshot.")],
+    "snapid": Annotated[
+        int | None, typer.Option("--snapid", metavar="ID", min=1, help="The same for a snapshot without a name.")
     ],
     "connect_timeout": Annotated[
         float | None,

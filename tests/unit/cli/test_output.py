@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 import typer
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.cli.client import error_of
-from cove.cli.output import cell, human_bytes, parse_size
+from cove.cli.output import cell, human_bytes, json_text, parse_size
 from cove.cli.rbd import split_spec
 from cove.cli.subnets import parse_pool
 from cove.cli.timelines import duration, first, since
@@ -73,6 +75,13 @@ def test_since_leaves_out_what_has_not_happened() -> None:
     steps = [{"name": "committed", "at": 10.004}, {"name": "host_entry", "at": 10.02}]
     assert since(steps, ("committed", "cast", "host_entry"), 10.0) == "committed +4.0 ms · host entry +20 ms"
     assert first(steps, "cast") is None
+
+
+def test_json_of_names_that_are_no_text() -> None:
+    value = {"name": "väl\udcff\ud800", "tab": "\t"}
+    text = json_text(value)
+    assert text == '{"name": "väl\\udcff\\ud800", "tab": "\\t"}'
+    assert json.loads(text.encode()) == value
 
 
 @pytest.mark.parametrize(("spec", "parts"), [("rbd/a", ("rbd", "a")), ("a", ("rbd", "a")), ("p/i.x", ("p", "i.x"))])

@@ -4,59 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import re
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from rich.progress import Task, TaskID
+from typer.testing import CliRunner
 
-from cove.cli import rados_options, rados_transfer
+from cove.cli import rados_options
 from cove.cli.main import app
+from cove.cli.rados import COMMANDS
 from cove.cli.rados_options import OPTIONS, Cluster
 from cove.cli.rados_trace import STAGES, osd_names
+from cove.cli.rados_transfer import AmountColumn
 from cove.errors import CoveError
-from cove.messenger import LoopbackNetwork
-from cove.rados import LoopbackTransport, ObjectNotFound, Rados
+from cove.rados import ObjectNotFound
 from cove.rados.trace import Stage
-from cove.store import Store
 
-Run = Callable[..., Result]
-PIECE = 1 << 16
-
-
-@pytest.fixture
-def seen() -> list[Cluster]:
-    """The options that the commands of a test arrived with."""
-    return []
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: list[Cluster]) -> Run:
-    """Runs a command; each starts the store of this test for itself."""
-
-    @asynccontextmanager
-    async def connect(cluster: Cluster) -> AsyncIterator[Rados]:
-        seen.append(cluster)
-        network = LoopbackNetwork()
-        store = Store(tmp_path / "store", map_size_bytes=1 << 30)
-        await store.start(network)
-        try:
-            async with Rados(LoopbackTransport(network)) as rados:
-                yield rados
-        finally:
-            await store.stop()
-
-    monkeypatch.setattr(Cluster, "connect", connect)
-    monkeypatch.setattr(rados_transfer, "PIECE", PIECE)
-
-    def invoke(*words: str, stdin: bytes = b"", ok: bool = True) -> Result:
-        result = CliRunner().invoke(app, ["rados", *words], input=stdin)
-        assert not ok or result.exit_code == 0, (result.output, result.exception)
-        return result
-
-    return invoke
+from .rados_runner import PIECE, Run
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 11 * PIECE, 11 * PIECE + 17])
@@ -220,3 +186,36 @@ def test_patience_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
 
     rados_options.run(work())
     assert capsys.readouterr() == ("", "")
+
+
+# help and progress
+
+
+def test_help_shows_every_command_whole() -> None:
+    shown = CliRunner().invoke(app, ["rados", "--help"], env={"COLUMNS": "80"}).output
+    commands = typer.main.get_command(app).commands["rados"].commands  # type: ignore[attr-defined]
+    assert sorted(name for names in COMMANDS.values() for name in names) == sorted(commands)
+    assert all(f"\n{subject}:\n" in shown for subject in COMMANDS)
+    assert all(re.search(rf"\n  {name} +[A-Z]", shown) for name in commands)
+    assert "..." not in shown.partition("Pools:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_amounts_of_progress_bars() -> None:
+    def amount(unit: str, done: int, total: int | None, speed: float | None) -> str:
+        task = Task(TaskID(0), "", total, done, _get_time=lambda: 0.0, finished_speed=speed)
+        return AmountColumn(unit).render(task).plain
+
+    assert amount("bytes", 0, None, None) == "0 B"
+    assert amount("bytes", 3 << 19, 1 << 30, 1024.4) == "1.5 MiB of 1 GiB  1 KiB/s"
+    assert amount("objects", 1234, 5000, 900.2) == "1,234 of 5,000 objects  900/s"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_file_system(run: Run) -> None:
+    run("-p", "rbd", "put", "x", "-", stdin=bytes(3 * PIECE))
+    run("-p", "rbd", "setxattr", "x", "a", "1")
+    for words in (["get", "x"], ["export"], ["getxattr", "x", "a"]):
+        problem = run("-p", "rbd", *words, "/dev/full", ok=False).exception
+        assert isinstance(problem, CoveError)
+        assert str(problem) == "/dev/full can't be written: No space left on device: free some space"
