@@ -15,6 +15,7 @@ Source: Ceph's doc/install/manual-deployment; its vstart.sh (which options make 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import random
@@ -31,7 +32,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from .peer import DEBIAN_PYTHON, Librados, LibradosError
 
@@ -43,7 +44,7 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
 GIB = 1 << 30
 
-PROGRAMS = ("ceph-mon", "ceph-osd", "ceph-mgr", "ceph", "rados", "monmaptool", "osdmaptool", "setpriv")
+PROGRAMS = ("ceph-mon", "ceph-osd", "ceph-mgr", "ceph", "ceph-authtool", "rados", "monmaptool", "osdmaptool", "setpriv")
 
 
 class ClusterError(Exception):
@@ -59,10 +60,38 @@ def missing() -> str | None:
     return "python3-rados is not installed (scripts/packages-interop)" if probe.returncode else None
 
 
-def new_key() -> str:
-    """A random cephx key (AES-128) as keyrings hold it."""
-    now = int(time.time())
-    return base64.b64encode(struct.pack("<HIIH", 1, now, 0, 16) + secrets.token_bytes(16)).decode()
+class Release(NamedTuple):
+    """A release of Ceph: 16, pacific."""
+
+    number: int
+    name: str
+
+
+@functools.cache
+def installed_release() -> Release:
+    """The one that clusters are made of: "ceph version 16.2.15 (commit) pacific (stable)"."""
+    shown = subprocess.run(["ceph-mon", "--version"], capture_output=True, timeout=60, check=True).stdout.decode()
+    return Release(int(shown.split()[2].partition(".")[0]), shown.partition(")")[2].split()[0])
+
+
+KEY_TYPES = {"aes": (1, 16), "aes256k": (2, 32)}
+"""Number and length of cephx keys; aes256k is there from 20.2 on."""
+
+
+@functools.cache
+def preferred_key_type() -> str:
+    """The type of the keys that the installed release makes."""
+    shown = subprocess.run(["ceph-authtool", "--gen-print-key"], capture_output=True, timeout=60, check=True).stdout
+    number = base64.b64decode(shown)[0]
+    return next(name for name, (kind, _) in KEY_TYPES.items() if kind == number)
+
+
+def new_key(key_type: str | None = None) -> str:
+    """A random cephx key as keyrings hold it; without a type, of the one that the installed release prefers."""
+    kind, length = KEY_TYPES[key_type or preferred_key_type()]
+    return base64.b64encode(
+        struct.pack("<HIIH", kind, int(time.time()), 0, length) + secrets.token_bytes(length)
+    ).decode()
 
 
 def keyring(entity: str, key: str, caps: Mapping[str, str] | None = None) -> str:
@@ -121,6 +150,7 @@ class Daemon:
                 stdout=output,
                 stderr=output,
                 env=_clean_environment(),
+                cwd="/",  # Debian's packages from 18 on name the directory of object classes relative to it
                 start_new_session=True,  # a Ctrl-C is for us to pass on
             )
 
@@ -157,8 +187,10 @@ class CephCluster:
         pools: Sequence[str] = ("rbd",),
         pg_num: int = 8,
         store_bytes: int = 4 * GIB,
+        ciphers: tuple[str, str] | None = None,
     ) -> None:
-        """`auth`: "cephx" or "none"; `options` go into the daemons' and the clients' [global]."""
+        """`auth`: "cephx" or "none"; `options` go into the daemons' and the clients' [global]. `ciphers` (20.2 on):
+        the types of the users' and of the services' keys, where all types are allowed, as after an upgrade."""
         self.directory = Path(tempfile.mkdtemp(prefix="cove-ceph-", dir="/var/tmp"))
         self.conf_path = self.directory / "ceph.conf"
         self.daemon_conf_path = self.directory / "daemons.conf"
@@ -169,7 +201,8 @@ class CephCluster:
         self._n_osds = osds
         self._pools = tuple(pools)
         self._pg_num = pg_num
-        self._keys = {name: new_key() for name in ("mon.", "client.admin", "mgr.x")}
+        self._ciphers = ciphers
+        self._keys = {name: new_key(ciphers and ciphers[0]) for name in ("mon.", "client.admin", "mgr.x")}
         self._osd_uuids = [str(uuid.uuid4()) for _ in range(osds)]
         self._peers: dict[tuple[Path, str], Librados] = {}
         mon = f"v2:{self.address}:{MON_PORT}/0"
@@ -214,6 +247,7 @@ class CephCluster:
             "ms_bind_ipv6": "false",
             "auth_allow_insecure_global_id_reclaim": "false",
             "run_dir": here / "run",
+            "admin_socket": here / "run" / "$name.asok",  # without one, daemons do not answer `ceph tell`
             "log_file": here / "log" / "$name.log",
             "crash_dir": here / "run",
             "osd_pool_default_size": replicas,
@@ -302,7 +336,11 @@ class CephCluster:
         monmap, conf = str(self.directory / "monmap"), str(self.daemon_conf_path)
         addresses = self.mon_host
         make = ["monmaptool", "--create", "--fsid", self.fsid, "--addv", "a", addresses, "--enable-all-features"]
-        self.run(*make, "--set-min-mon-release", self._release(), monmap)
+        if self._ciphers is not None:
+            users, services = self._ciphers
+            make += ["--auth-allowed-ciphers", ",".join(KEY_TYPES)]
+            make += ["--auth-preferred-cipher", users, "--auth-service-cipher", services]
+        self.run(*make, "--set-min-mon-release", installed_release().name, monmap)
         mon_keyring = str(self.directory / "mon.keyring")
         self.run("ceph-mon", "--mkfs", "-i", "a", "-c", conf, "--monmap", monmap, "--keyring", mon_keyring)
         self.mon.start()
@@ -330,10 +368,6 @@ class CephCluster:
         for osd in self.osds:
             osd.start()
         self.wait_up()
-
-    def _release(self) -> str:
-        """The installed release's name, such as pacific: the first word after the bracketed commit."""
-        return self.run("ceph-mon", "--version").partition(")")[2].split()[0]
 
     def _mkfs(self, number: int, monmap: str) -> subprocess.Popen[bytes]:
         with (self.directory / "log" / f"mkfs.{number}.out").open("wb") as output:

@@ -15,6 +15,7 @@ from cove.rados import IoCtx, Rados
 
 from .ceph_cluster import CephCluster, missing
 from .peer import Librados
+from .rados_cli import Cove
 
 POOL = "rbd"
 
@@ -68,6 +69,12 @@ async def no_auth_ioctx(no_auth: CephCluster) -> AsyncIterator[IoCtx]:
     """Our io context on the cluster without authentication."""
     async with Rados(no_auth.conf_path) as cluster, cluster.open_ioctx(POOL) as opened:
         yield opened
+
+
+@pytest.fixture
+def cove(one_osd: CephCluster) -> Cove:
+    """The command `cove rados` on the same cluster."""
+    return Cove(one_osd)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ Requests are `{"do": NAME, ...}`; an answer is `{"value": ...}` or `{"error": NE
 import importlib
 import json
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -19,6 +20,15 @@ class Peer:
         self.cluster = self.rados.Rados(conffile=conf, name=name, conf=options)
         self.cluster.connect(timeout=20)
         self.contexts: dict[tuple[str, str, str], Any] = {}
+        self._c: Any = None
+        self.watches: dict[int, Any] = {}
+        self.told: dict[int, list[Any]] = {}
+
+    def c(self, function: str, *args: Any) -> Any:
+        """A method of `librados_c.CApi`: what this module does not offer."""
+        if self._c is None:
+            self._c = importlib.import_module("librados_c").CApi(*sys.argv[1:3], json.loads(sys.argv[3]))
+        return getattr(self._c, function)(*args)
 
     def ioctx(self, pool: str, nspace: str = "", locator: str = "") -> Any:
         key = (pool, nspace, locator)
@@ -46,6 +56,31 @@ class Peer:
 
     def cluster_stat(self) -> Any:
         return self.cluster.get_cluster_stats()
+
+    def cluster_call(self, method: str, *args: Any) -> Any:
+        """Any method of the client by name."""
+        return getattr(self.cluster, method)(*args)
+
+    def pg_command(self, pgid: str, cmd: dict[str, Any]) -> Any:
+        return list(self.cluster.pg_command(pgid, json.dumps(cmd), b"", 30))
+
+    def mon_command_target(self, name: str, cmd: dict[str, Any]) -> Any:
+        return list(self.cluster.mon_command(json.dumps(cmd), b"", 30, name))
+
+    def monitor_log(self, level: str) -> None:
+        """Keep the lines of the cluster's log, for `log_lines`."""
+        self.lines: list[dict[str, Any]] = []
+        names = ("line", "who", "sec", "nsec", "seq", "level", "msg")
+
+        def told(_: Any, *values: Any) -> None:
+            self.lines.append(
+                {k: v.decode() if isinstance(v, bytes) else v for k, v in zip(names, values, strict=False)}
+            )
+
+        self.log_watch = self.rados.MonitorLog(self.cluster, level, told, 0)
+
+    def log_lines(self) -> Any:
+        return self.lines
 
     def pools(self) -> Any:
         self.cluster.wait_for_latest_osdmap()
@@ -75,6 +110,12 @@ class Peer:
 
     def xattrs(self, at: list[str], oid: str) -> Any:
         return dict(self.ioctx(*at).get_xattrs(oid))
+
+    def snaps(self, at: list[str]) -> Any:
+        """[id, name, seconds since the epoch] of the pool's snapshots."""
+        self.cluster.wait_for_latest_osdmap()
+        found = self.ioctx(*at).list_snaps()
+        return [[snap.snap_id, snap.name, snap.get_timestamp().timestamp()] for snap in found]
 
     def listing(self, at: list[str]) -> Any:
         """[name, namespace, locator] of each object; namespace "*" is all."""
@@ -108,6 +149,33 @@ class Peer:
             if not page:
                 return all_of_them
             start_after = page[-1][0]
+
+    # watch and notify
+
+    def watch(self, at: list[str], oid: str, timeout: int = 0) -> int:
+        """Watch an object; its callback notes what it is told, and librados answers."""
+        told: list[Any] = []
+
+        def notified(notify_id: int, notifier: int, cookie: int, data: bytes) -> None:
+            told.append(["notify", notifier, data])
+
+        def failed(*error: Any) -> None:  # how many arguments it has differs between releases
+            told.append(["error", str(error)])
+
+        found = self.ioctx(*at).watch(oid, notified, failed, timeout or None)
+        cookie = int(found.get_id())
+        self.watches[cookie], self.told[cookie] = found, told
+        return cookie
+
+    def watch_told(self, cookie: int, count: int, timeout: float = 20.0) -> Any:
+        """What a watch was told, once there is so much of it, or the time is over."""
+        deadline = time.monotonic() + timeout
+        while len(self.told[cookie]) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return list(self.told[cookie])
+
+    def unwatch(self, cookie: int) -> None:
+        self.watches.pop(cookie).close()
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-DEBIAN_PYTHON = "/usr/bin/python3"
+DEBIAN_PYTHON = os.environ.get("COVE_CEPH_PYTHON", "/usr/bin/python3")  # the one that can import `rados`
 ANSWER_TIMEOUT_S = 60.0
 SCRIPT = Path(__file__).with_name("librados_peer.py")
 

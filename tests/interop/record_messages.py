@@ -65,7 +65,7 @@ def write_ops() -> list[OpVector]:
         WriteOp().write_full(b"golden" * 100),
         WriteOp().write(b"piece", 17),
         WriteOp().append(b"end"),
-        WriteOp().write_same(b"ab", 64, 700),
+        WriteOp().writesame(b"ab", 64, 700),
         WriteOp().zero(5, 5).truncate(650),
         WriteOp().setxattr("name", b"value").setxattr("number", b"17").rmxattr("none"),
         WriteOp().omap_set({f"key{n:02}": b"value %d" % n for n in range(20)}).omap_set_header(b"header"),

@@ -62,7 +62,7 @@ async def test_append_truncate_zero(ioctx: IoCtx, librados: Librados, oid: str) 
 
 
 async def test_write_same(ioctx: IoCtx, librados: Librados, oid: str) -> None:
-    await ioctx.operate(oid, WriteOp().write_same(b"abcd", 64, 4))
+    await ioctx.operate(oid, WriteOp().writesame(b"abcd", 64, 4))
     assert librados.read(POOL, oid) == bytes(4) + b"abcd" * 16
 
 
