@@ -1,7 +1,8 @@
-"""The peer of rados_client.py: the same load through python3-rados. Run by the system's Python, which has that module.
+"""The peer of rados_client.py: the same load through python3-rados, or through our module with its interface.
 
-Arguments: the path of a ceph.conf, and a pool. A request is a line of JSON on standard input: `{"what": "write" or
-"read", "depth": N, "api": "aio" or "sync", "seconds": S, "objects": N, "block": BYTES}`; the answer is a line, too.
+Arguments: a module (`rados`, for which it takes the system's Python, or `cove.rados.sync`), the path of a ceph.conf,
+and a pool. A request is a line of JSON on standard input: `{"what": "write", "read" or "compound", "depth": N, "api":
+"one by one" or "callbacks", "seconds": S, "objects": N, "block": BYTES}`; the answer is a line, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def run_sync(call: Callable[[int], object], seconds: float) -> list[float]:
+def one_by_one(call: Callable[[int], object], seconds: float) -> list[float]:
     """One after the other, as most programs do; latencies in seconds."""
     latencies: list[float] = []
     number, deadline = 0, time.perf_counter() + seconds
@@ -28,7 +29,7 @@ def run_sync(call: Callable[[int], object], seconds: float) -> list[float]:
         number += 1
 
 
-class Aio:
+class Callbacks:
     """`depth` operations in flight; the next one is submitted from the completion of one before."""
 
     def __init__(self, submit: Callable[[int, Callable[..., None]], object], depth: int, seconds: float) -> None:
@@ -49,7 +50,9 @@ class Aio:
         for _ in range(self.depth):
             self._next()
         if not self._done.wait(self.seconds + 60):
-            raise SystemExit("librados does not answer")
+            raise SystemExit("no answer")
+        if self.failed:
+            raise SystemExit(f"{self.failed} operations failed")
         return self.latencies
 
     def _next(self) -> None:
@@ -75,35 +78,56 @@ class Aio:
         self.submit(number, complete)
 
 
-def serve(ioctx: Any, request: dict[str, Any]) -> dict[str, Any]:
+class Operations:
+    """The operations of one request by their number, in both forms."""
+
+    def __init__(self, rados: Any, ioctx: Any, request: dict[str, Any]) -> None:
+        self.rados = rados
+        self.ioctx = ioctx
+        self.block = request["block"]
+        self.data = bytes(self.block)
+        kind = "compound" if request["what"] == "compound" else f"data.{self.block}"
+        self.names = [f"bench.{kind}.{number}" for number in range(request["objects"])]
+
+    def name(self, number: int) -> str:
+        """The object that an operation is for."""
+        return self.names[number % len(self.names)]
+
+    def write(self, number: int) -> None:
+        """Write an object, and wait."""
+        self.ioctx.write_full(self.name(number), self.data)
+
+    def read(self, number: int) -> None:
+        """Read an object, and wait."""
+        self.ioctx.read(self.name(number), self.block)
+
+    def submit_write(self, number: int, complete: Callable[..., None]) -> None:
+        """Write an object."""
+        self.ioctx.aio_write_full(self.name(number), self.data, complete)
+
+    def submit_read(self, number: int, complete: Callable[..., None]) -> None:
+        """Read an object."""
+        self.ioctx.aio_read(self.name(number), self.block, 0, complete)
+
+    def submit_compound(self, number: int, complete: Callable[..., None]) -> None:
+        """Create, an attribute, two keys: one atomic operation."""
+        with self.rados.WriteOpCtx() as op:
+            op.new(0)  # not exclusive
+            op.set_xattr("attribute", b"value")
+            self.ioctx.set_omap(op, ("first", "second"), (b"value 1", b"value 2"))
+            self.ioctx.operate_aio_write_op(op, self.name(number), complete)
+
+
+def serve(rados: Any, ioctx: Any, request: dict[str, Any]) -> dict[str, Any]:
     """One measurement. Latencies, seconds it took, and seconds of CPU."""
-    objects, block = request["objects"], request["block"]
-    data = bytes(block)
-    names = [f"bench.{number}" for number in range(objects)]
-
-    def call(number: int) -> object:
-        if request["what"] == "write":
-            return ioctx.write_full(names[number % objects], data)
-        return ioctx.read(names[number % objects], block)
-
-    def submit_write(number: int, complete: Callable[..., None]) -> object:
-        return ioctx.aio_write_full(names[number % objects], data, complete)
-
-    def submit_read(number: int, complete: Callable[..., None]) -> object:
-        return ioctx.aio_read(names[number % objects], block, 0, complete)
-
-    submit = submit_write if request["what"] == "write" else submit_read
+    operations = Operations(rados, ioctx, request)
 
     def load(seconds: float) -> list[float]:
-        if request["api"] == "sync":
-            return run_sync(call, seconds)
-        aio = Aio(submit, request["depth"], seconds)
-        found = aio.run()
-        if aio.failed:
-            raise SystemExit(f"{aio.failed} operations failed")
-        return found
+        if request["api"] == "one by one":
+            return one_by_one(getattr(operations, request["what"]), seconds)
+        return Callbacks(getattr(operations, "submit_" + request["what"]), request["depth"], seconds).run()
 
-    load(0.3)  # warm up
+    load(min(0.3, request["seconds"]))  # warm up
     began, cpu = time.perf_counter(), time.process_time()
     latencies = load(request["seconds"])
     return {"latencies": latencies, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
@@ -111,12 +135,13 @@ def serve(ioctx: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    rados = importlib.import_module("rados")
-    cluster = rados.Rados(conffile=sys.argv[1])
+    module, conf, pool = sys.argv[1:]
+    rados = importlib.import_module(module)
+    cluster = rados.Rados(conffile=conf)
     cluster.connect(timeout=30)
-    ioctx = cluster.open_ioctx(sys.argv[2])
+    ioctx = cluster.open_ioctx(pool)
     for line in sys.stdin:
-        print(json.dumps(serve(ioctx, json.loads(line))), flush=True)
+        print(json.dumps(serve(rados, ioctx, json.loads(line))), flush=True)
 
 
 main()

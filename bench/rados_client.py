@@ -1,40 +1,96 @@
-"""The client beside librados: 4 KiB write_full and read at depth 1, 16 and 64, on one real cluster, in one run.
+"""The client beside librados, on one real cluster, in one run: small and large reads and writes, compound operations.
 
     .venv/bin/python -m bench.rados_client [--store memstore|bluestore] [--conf CEPH.CONF --pool POOL] [--seconds S]
+                                           [--rounds N] [--compiled DIRECTORY] [--sync] [--only TEXT]
 
-Starts a cluster of its own (scripts/packages-interop) unless it is given one. Ours is cove.rados on uvloop, the peer is
-python3-rados in a process of its own (`librados_load.py`); both write the same objects, in turns, row by row. CPU is
-that of the client's process with all its threads, for 1,000 operations. Prints a table and one line of JSON.
+Starts a cluster of its own (scripts/packages-interop) unless it is given one. Each client is a process of its own
+(`cove_load.py`, `librados_load.py`); they take turns, row by row, in the opposite order every second time:
+
+    cove        cove.rados on uvloop, as plain Python
+    compiled    the same from a directory with the compiled build (`./run-tests compiled` leaves build/compiled/lib)
+    sync        cove.rados.sync, which has the interface of python3-rados
+    librados    python3-rados, the C++ librados: what the others are compared with
+
+"one by one" waits for each operation (`await`, or a blocking call), "callbacks" keeps `depth` of them in flight. CPU is
+that of the client's process with all its threads, for 1,000 operations. Prints a table, what is asked for and reached,
+and one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
-import time
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import uvloop
 from tests.interop.ceph_cluster import CephCluster
 from tests.interop.peer import DEBIAN_PYTHON
 
-from cove.rados import IoCtx, Rados, ReadOp, WriteOp
-from cove.rados.operations import OpVector
-
 from .figures import percentile
-from .rados_store import Load
 
-BLOCK = 4096
-OBJECTS = 512
-DEPTHS = (1, 16, 64)
-OPERATIONS_MAX = 10_000_000
-PEER = Path(__file__).with_name("librados_load.py")
+SMALL, LARGE = 4 << 10, 4 << 20
+HERE = Path(__file__).parent
+OURS, COMPILED, SYNC, THEIRS = "cove", "compiled", "sync", "librados"
+LATENCY_RATIO_MAX = 1.25
+
+
+class Case(NamedTuple):
+    """One row: a load, and the share of librados' rate that is asked for, as plain Python and compiled."""
+
+    what: str
+    api: str
+    depth: int
+    block: int
+    rate: float | None = None
+    rate_compiled: float | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        size = "" if self.what == "compound" else f"{self.block >> 20} MiB " if self.block >= LARGE else "4 KiB "
+        return f"{size}{self.what}, {self.api}"
+
+
+CASES = (
+    Case("write", "one by one", 1, SMALL, None, 0.95),
+    Case("write", "callbacks", 1, SMALL, None, 0.95),
+    Case("write", "callbacks", 16, SMALL, 0.9, 0.95),
+    Case("write", "callbacks", 64, SMALL, 0.7, 0.95),
+    Case("read", "one by one", 1, SMALL, None, 0.8),
+    Case("read", "callbacks", 1, SMALL, None, 0.8),
+    Case("read", "callbacks", 16, SMALL, 0.5, 0.8),
+    Case("read", "callbacks", 64, SMALL, 0.5, 0.8),
+    Case("compound", "callbacks", 1, 0),
+    Case("compound", "callbacks", 16, 0, 0.9, 0.9),
+    Case("compound", "callbacks", 64, 0, 0.9, 0.9),
+    Case("write", "callbacks", 1, LARGE, 0.8, 0.8),
+    Case("write", "callbacks", 16, LARGE, 0.8, 0.8),
+    Case("read", "callbacks", 1, LARGE, 0.8, 0.8),
+    Case("read", "callbacks", 16, LARGE, 0.8, 0.8),
+)
+"""Reads come after the writes that make their objects. At depth 1 latency is asked for as well: LATENCY_RATIO_MAX."""
+OBJECTS = {0: 512, SMALL: 512, LARGE: 24}
+
+
+@dataclass
+class Figures:
+    """What was measured of one client in one case, over all rounds."""
+
+    latencies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """One round more."""
+        self.latencies += answer["latencies"]
+        self.seconds += answer["seconds"]
+        self.cpu += answer["cpu"]
 
 
 @dataclass
@@ -43,7 +99,9 @@ class Row:
 
     what: str
     client: str
+    api: str
     depth: int
+    block: int
     operations: int
     per_s: float
     p50_us: float
@@ -51,85 +109,62 @@ class Row:
     cpu_ms_per_1000: float
 
     @classmethod
-    def of(cls, what: str, client: str, depth: int, latencies: list[float], seconds: float, cpu: float) -> Row:
+    def of(cls, case: Case, client: str, found: Figures) -> Row:
         """From what was measured (seconds)."""
-        count = len(latencies)
+        count = len(found.latencies)
         return cls(
-            what=what,
+            what=case.what,
             client=client,
-            depth=depth,
+            api=case.api,
+            depth=case.depth,
+            block=case.block,
             operations=count,
-            per_s=round(count / seconds),
-            p50_us=round(percentile(latencies, 50) * 1e6, 1),
-            p99_us=round(percentile(latencies, 99) * 1e6, 1),
-            cpu_ms_per_1000=round(cpu / count * 1e6, 1),
+            per_s=round(count / found.seconds, 1),
+            p50_us=round(percentile(found.latencies, 50) * 1e6, 1),
+            p99_us=round(percentile(found.latencies, 99) * 1e6, 1),
+            cpu_ms_per_1000=round(found.cpu / count * 1e6, 1),
         )
 
-
-class Ours:
-    """cove.rados."""
-
-    def __init__(self, ioctx: IoCtx) -> None:
-        self.ioctx = ioctx
-        self.names = [f"bench.{number}" for number in range(OBJECTS)]
-        self.data = bytes(BLOCK)
-
-    def write(self, number: int) -> tuple[str, OpVector]:
-        """The operation with that number."""
-        return self.names[number % OBJECTS], WriteOp().write_full(self.data)
-
-    def read(self, number: int) -> tuple[str, OpVector]:
-        """The operation with that number."""
-        return self.names[number % OBJECTS], ReadOp().read(BLOCK)
-
-    async def aio(self, what: str, depth: int, seconds: float) -> Row:
-        """Completions with callbacks."""
-        make = self.write if what == "write" else self.read
-        await Load(self.ioctx, make, depth).run(OPERATIONS_MAX, 0.3)
-        load = Load(self.ioctx, make, depth)
-        cpu = time.process_time()
-        elapsed = await load.run(OPERATIONS_MAX, seconds)
-        return Row.of(what, "cove aio", depth, load.latencies, elapsed, time.process_time() - cpu)
-
-    async def awaited(self, what: str, seconds: float) -> Row:
-        """`await ioctx.write_full(…)`, one after the other."""
-        latencies, number = [], 0
-        cpu, began = time.process_time(), time.perf_counter()
-        while (start := time.perf_counter()) - began < seconds:
-            name = self.names[number % OBJECTS]
-            if what == "write":
-                await self.ioctx.write_full(name, self.data)
-            else:
-                await self.ioctx.read(name, BLOCK)
-            latencies.append(time.perf_counter() - start)
-            number += 1
-        elapsed = time.perf_counter() - began
-        return Row.of(what, "cove await", 1, latencies, elapsed, time.process_time() - cpu)
+    def ratios(self, theirs: Row) -> dict[str, float]:
+        """To librados: of the rate more is better, of the others less."""
+        return {
+            "per_s": round(self.per_s / theirs.per_s, 2),
+            "p50": round(self.p50_us / theirs.p50_us, 2),
+            "p99": round(self.p99_us / theirs.p99_us, 2),
+            "cpu": round(self.cpu_ms_per_1000 / theirs.cpu_ms_per_1000, 2),
+        }
 
 
-class Theirs:
-    """python3-rados."""
+class Client:
+    """A process that answers requests for load."""
 
-    def __init__(self, conf: str, pool: str) -> None:
-        command = [DEBIAN_PYTHON, str(PEER), conf, pool]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, name: str, command: Sequence[str], path: Path | None) -> None:
+        self.name = name
+        environment = dict(os.environ)
+        if path is not None:
+            environment["PYTHONPATH"] = str(path)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
-    async def run(self, what: str, depth: int, seconds: float, api: str) -> Row:
-        """One measurement; meanwhile our event loop lives, so that its connections stay."""
-        request = {"what": what, "depth": depth, "api": api, "seconds": seconds, "objects": OBJECTS, "block": BLOCK}
-
-        def ask() -> dict[str, Any]:
-            assert self.process.stdin is not None
-            assert self.process.stdout is not None
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-            if not line:
-                raise SystemExit("the librados side has ended")
-            return dict(json.loads(line))
-
-        answer = await asyncio.wait_for(asyncio.to_thread(ask), seconds + 120)
-        return Row.of(what, f"librados {api}", depth, answer["latencies"], answer["seconds"], answer["cpu"])
+    def run(self, case: Case, seconds: float) -> dict[str, Any]:
+        """One measurement. Raises SystemExit when the process has ended."""
+        request = {
+            "what": case.what,
+            "api": case.api,
+            "depth": case.depth,
+            "block": case.block,
+            "objects": OBJECTS[case.block],
+            "seconds": seconds,
+        }
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} has ended")
+        return dict(json.loads(line))
 
     def close(self) -> None:
         """End it."""
@@ -140,58 +175,98 @@ class Theirs:
                 stream.close()
 
 
-async def measure(conf: str, pool: str, seconds: float) -> list[Row]:
-    """All rows."""
+@contextmanager
+def clients(conf: str, pool: str, compiled: Path | None, sync: bool) -> Iterator[list[Client]]:
+    """All that are asked for, connected when they first answer; librados is the last."""
+    source = HERE.parent / "src"
+    ours = [sys.executable, str(HERE / "cove_load.py"), conf, pool]
+    theirs = [str(HERE / "librados_load.py")]
+    with ExitStack() as stack:
+        found: list[Client] = []
+
+        def start(name: str, command: Sequence[str], path: Path | None) -> None:
+            client = Client(name, command, path)
+            stack.callback(client.close)
+            found.append(client)
+
+        start(OURS, ours, source)
+        if compiled is not None:
+            if not list(compiled.glob("cove/wire/frames.*.so")):
+                raise SystemExit(f"{compiled} holds no compiled build; ./run-tests compiled makes build/compiled/lib")
+            start(COMPILED, ours, compiled.resolve())
+        if sync:
+            start(SYNC, [sys.executable, *theirs, "cove.rados.sync", conf, pool], source)
+        start(THEIRS, [DEBIAN_PYTHON, *theirs, "rados", conf, pool], None)
+        yield found
+
+
+def measure(all_clients: Sequence[Client], cases: Sequence[Case], seconds: float, rounds: int) -> list[Row]:
+    """All rows: case by case, and in each of them client by client."""
+    # every object is there before the first measurement, whoever begins
+    for block in {case.block for case in cases if case.what == "read"}:
+        fill = Case("write", "callbacks", 16, block)
+        while len(all_clients[0].run(fill, 0.5)["latencies"]) < OBJECTS[block]:
+            pass
     rows = []
-    theirs = Theirs(conf, pool)
-    try:
-        async with Rados(conf) as cluster, cluster.open_ioctx(pool) as ioctx:
-            ours = Ours(ioctx)
-            for number in range(OBJECTS):
-                ioctx.aio_operate(*ours.write(number))
-            await ioctx.aio_flush(60)
-            for what in ("write", "read"):
-                rows.append(await ours.awaited(what, seconds))
-                rows.append(await theirs.run(what, 1, seconds, "sync"))
-                for depth in DEPTHS:
-                    rows.append(await ours.aio(what, depth, seconds))
-                    rows.append(await theirs.run(what, depth, seconds, "aio"))
-    finally:
-        theirs.close()
+    for number, case in enumerate(cases):
+        figures = {client.name: Figures() for client in all_clients}
+        for turn in range(rounds):
+            order = all_clients if (number + turn) % 2 == 0 else all_clients[::-1]
+            for client in order:
+                figures[client.name].add(client.run(case, seconds))
+        rows += [Row.of(case, name, found) for name, found in figures.items()]
     return rows
 
 
-def ratios(rows: list[Row]) -> list[dict[str, Any]]:
-    """Ours to theirs, for each pair of rows: rate (more is better), the other figures (less is better)."""
+def verdicts(case: Case, client: str, ratios: dict[str, float]) -> list[tuple[str, bool]]:
+    """What is asked for, and whether it is reached."""
     found = []
-    for ours, theirs in zip(rows[::2], rows[1::2], strict=True):
-        found.append(
-            {
-                "what": ours.what,
-                "depth": ours.depth,
-                "ours": ours.client,
-                "theirs": theirs.client,
-                "per_s": round(ours.per_s / theirs.per_s, 2),
-                "p50": round(ours.p50_us / theirs.p50_us, 2),
-                "p99": round(ours.p99_us / theirs.p99_us, 2),
-                "cpu": round(ours.cpu_ms_per_1000 / theirs.cpu_ms_per_1000, 2),
-            }
-        )
+    rate = case.rate_compiled if client == COMPILED else case.rate
+    if client in (OURS, COMPILED):
+        if case.depth == 1 and case.block != LARGE:
+            found.append((f"p50 ≤ {LATENCY_RATIO_MAX}", ratios["p50"] <= LATENCY_RATIO_MAX))
+        if rate is not None:
+            found.append((f"rate ≥ {rate}", ratios["per_s"] >= rate))
     return found
 
 
-def show(rows: list[Row], found: list[dict[str, Any]]) -> None:
-    """The table for people: pairs of rows, and their ratio."""
-    print(f"{'4 KiB':8}{'depth':>6}  {'client':16}{'ops/s':>9}{'p50 µs':>10}{'p99 µs':>10}{'CPU ms/1000':>13}")
-    for number, row in enumerate(rows):
-        print(
-            f"{row.what:8}{row.depth:>6}  {row.client:16}{row.per_s:>9,.0f}{row.p50_us:>10,.0f}{row.p99_us:>10,.0f}"
+def compare(rows: Sequence[Row], cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Each row of ours beside that of librados in the same case."""
+    found = []
+    count = len(rows) // len(cases)
+    for index, case in enumerate(cases):
+        *ours, theirs = rows[index * count : (index + 1) * count]
+        for row in ours:
+            ratios = row.ratios(theirs)
+            asked = verdicts(case, row.client, ratios)
+            found.append(
+                {"case": case.name, "depth": case.depth, "client": row.client}
+                | ratios
+                | {"asked": [text for text, _ in asked], "reached": all(reached for _, reached in asked)}
+            )
+    return found
+
+
+def show(rows: Sequence[Row], cases: Sequence[Case], found: Sequence[dict[str, Any]]) -> None:
+    """The table for people."""
+    print(
+        f"{'':28}{'depth':>6}  {'client':10}{'ops/s':>9}{'p50 µs':>10}{'p99 µs':>10}{'CPU ms/1000':>13}"
+        "   beside librados: rate, p50, p99, CPU"
+    )
+    ratios = iter(found)
+    count = len(rows) // len(cases)
+    for index, row in enumerate(rows):
+        case = cases[index // count]
+        line = (
+            f"{case.name:28}{row.depth:>6}  {row.client:10}{row.per_s:>9,.0f}{row.p50_us:>10,.0f}{row.p99_us:>10,.0f}"
             f"{row.cpu_ms_per_1000:>13,.1f}"
         )
-        if number % 2:
-            ratio = found[number // 2]
-            figures = f"{ratio['per_s']:>9}{ratio['p50']:>10}{ratio['p99']:>10}{ratio['cpu']:>13}"
-            print(f"{'':8}{'':6}  {'  ours : theirs':16}{figures}")
+        if row.client != THEIRS:
+            ratio = next(ratios)
+            line += f"   {ratio['per_s']:.2f}  {ratio['p50']:.2f}  {ratio['p99']:.2f}  {ratio['cpu']:.2f}"
+            if ratio["asked"]:
+                line += f"   {', '.join(ratio['asked'])}: {'reached' if ratio['reached'] else 'NOT REACHED'}"
+        print(line)
 
 
 def main() -> None:
@@ -200,19 +275,27 @@ def main() -> None:
     parser.add_argument("--store", choices=("memstore", "bluestore"), default="memstore")
     parser.add_argument("--osds", type=int, default=1)
     parser.add_argument("--conf", help="a ceph.conf, to measure on a cluster that runs already")
-    parser.add_argument("--pool", default="rbd", help="its objects bench.0 to bench.511 are written")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each row")
+    parser.add_argument("--pool", default="rbd", help="its objects bench.* are written")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each client and case, in each round")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--compiled", type=Path, help="a directory with the compiled build, to measure as well")
+    parser.add_argument("--sync", action="store_true", help="measure cove.rados.sync as well")
+    parser.add_argument("--only", default="", help="only cases whose name contains this, e.g. '4 KiB read'")
     parser.add_argument("--json", action="store_true", help="only the line of JSON")
     arguments = parser.parse_args()
+    cases = [case for case in CASES if arguments.only in case.name]
+    if not cases:
+        parser.error(f"no case has {arguments.only!r} in its name: {', '.join(case.name for case in CASES)}")
     with ExitStack() as stack:
         conf = arguments.conf
         if conf is None:
             cluster = CephCluster(osds=arguments.osds, store=arguments.store, pools=(arguments.pool,), pg_num=32)
             conf = str(stack.enter_context(cluster).conf_path)
-        rows = uvloop.run(measure(conf, arguments.pool, arguments.seconds))
-    found = ratios(rows)
+        running = stack.enter_context(clients(conf, arguments.pool, arguments.compiled, arguments.sync))
+        rows = measure(running, cases, arguments.seconds, arguments.rounds)
+    found = compare(rows, cases)
     if not arguments.json:
-        show(rows, found)
+        show(rows, cases, found)
     where = "given" if arguments.conf else arguments.store
     facts = {"benchmark": "rados_client", "store": where, "osds": arguments.osds, "cpus": os.cpu_count()}
     print(json.dumps(facts | {"rows": [asdict(row) for row in rows], "ratios": found}))
