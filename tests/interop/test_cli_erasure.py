@@ -12,7 +12,7 @@ import pytest
 from .ceph_cluster import CephCluster
 from .rados_cli import Cove
 
-STRIPES = {"default": 4096, "odd": 12288, "large": 3 << 20}
+STRIPES = {"even": 4096, "odd": 12288, "large": 3 << 20}
 """Name of a profile → bytes of a stripe on each OSD; two of them hold data. 4 MiB are no multiple of the last two."""
 DATA = os.urandom(9 << 20) + b"end"
 POOLS = itertools.count()
@@ -59,7 +59,7 @@ def test_pieces_are_whole_stripes(cove: Cove, cluster: CephCluster, tmp_path: Pa
 
 
 def test_what_they_do_not_take(cove: Cove, cluster: CephCluster) -> None:
-    pool = new_pool(cluster, "default")
+    pool = new_pool(cluster, "even")
     cove("-p", pool, "put", "x", "-", stdin=b"odd")
     for words in (["append", "x", "-"], ["put", "x", "-", "--offset", "1"], ["setomapval", "x", "k", "v"]):
         text = cove.refused("-p", pool, *words, stdin=b"more", lines=2)

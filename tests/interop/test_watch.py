@@ -116,7 +116,8 @@ async def test_our_watch_and_the_notify_of_librados(ioctx: IoCtx, librados: Libr
     async with await ioctx.watch(oid, told):
         for number in range(5):
             await asyncio.to_thread(librados.call, POOL, "notify", oid, f"number {number}", 10000)
-    assert told.data == [b"number %d" % number for number in range(5)]
+    # librados sends a notify again when the PG is split or moved meanwhile, which other tests' pools may bring about
+    assert list(dict.fromkeys(told.data)) == [b"number %d" % number for number in range(5)]
     assert told.notifiers != {ioctx.cluster.global_id}
 
 
