@@ -13,7 +13,7 @@ from .output import Format, FormatOption, print_json, print_list, say
 from .rados_options import Cluster, ObjectArgument, run, with_cluster
 
 if TYPE_CHECKING:
-    from ..rados import EntityName, LockInfo
+    from ..rados import LockInfo
 
 app = typer.Typer(help="Advisory locks on objects.", no_args_is_help=True)
 LockArgument = Annotated[str, typer.Argument(metavar="LOCK", help="The lock's name.")]
@@ -29,16 +29,6 @@ class Kind(StrEnum):
 
     EXCLUSIVE = "exclusive"
     SHARED = "shared"
-
-
-def locker_of(text: str) -> EntityName:
-    """`client.4123` as a name. Raises typer.BadParameter."""
-    from ..rados import EntityName, EntityType
-
-    kind, _, number = text.partition(".")
-    if kind != "client" or not number.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no locker, such as client.4123 (`cove rados lock info` shows them)")
-    return EntityName(EntityType.CLIENT, int(number))
 
 
 def info_of(lock: str, found: LockInfo) -> dict[str, Any]:
@@ -164,14 +154,13 @@ def break_(
     cookie: CookieOption = "",
 ) -> None:
     """Take a lock away from who holds it."""
-    who = locker_of(locker)
 
     async def work() -> None:
         from ..rados import ObjectNotFound
 
         async with cluster.open(writes=True) as ioctx:
             try:
-                await ioctx.break_lock(oid, lock, who, cookie)
+                await ioctx.break_lock(oid, lock, locker, cookie)
             except ObjectNotFound:
                 text = f"{locker} does not hold lock {lock!r} of object {oid!r}"
                 text += f" with cookie {cookie!r}" if cookie else " without a cookie"

@@ -156,7 +156,10 @@ class Blocklisted(Error):
 
 
 class TimedOut(Error):
-    """The operation did not finish in time, and is known not to have happened."""
+    """The operation did not finish in time, and is known not to have happened.
+
+    From what only waits (`wait_for_complete`, `aio_flush`): it is not finished yet, and goes on.
+    """
 
     remedy = "check that the cluster is up and not paused or full, or raise the time-out"
 
