@@ -70,6 +70,7 @@ def test_lspools_and_df(cove: Cove, one_osd: CephCluster, librados: Librados) ->
             "write_bytes": "written_bytes",
         }
         expected = [{mine: pool[their] for their, mine in fields.items()} for pool in theirs["pools"]]
+        expected.sort(key=lambda pool: int(pool["id"]))  # theirs are in no order
         found = [{mine: pool[mine] for mine in fields.values()} for pool in ours["pools"]]
         totals = [int(theirs[key]) * 1024 for key in ("total_used", "total_avail", "total_space")]
         return (

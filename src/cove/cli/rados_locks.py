@@ -154,13 +154,18 @@ def break_(
     cookie: CookieOption = "",
 ) -> None:
     """Take a lock away from who holds it."""
+    from ..rados import InvalidArgument, ObjectNotFound
+    from ..rados.ioctx_locks import client_of
+
+    try:
+        who = client_of(locker)
+    except InvalidArgument as problem:
+        raise typer.BadParameter(str(problem)) from None
 
     async def work() -> None:
-        from ..rados import ObjectNotFound
-
         async with cluster.open(writes=True) as ioctx:
             try:
-                await ioctx.break_lock(oid, lock, locker, cookie)
+                await ioctx.break_lock(oid, lock, who, cookie)
             except ObjectNotFound:
                 text = f"{locker} does not hold lock {lock!r} of object {oid!r}"
                 text += f" with cookie {cookie!r}" if cookie else " without a cookie"

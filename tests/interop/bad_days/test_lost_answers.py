@@ -42,7 +42,7 @@ def until_osds_know(cluster: BadDays, librados: Librados) -> None:
 
     def known() -> bool:
         answers = [librados.command(osd, prefix="status", format="json") for osd in range(len(cluster.osds))]
-        return all(code == 0 and json.loads(out)["newest_map"] >= epoch for code, out, _ in answers)
+        return all(code == 0 and int(json.loads(out)["newest_map"]) >= epoch for code, out, _ in answers)
 
     eventually(known, "all OSDs have the newest map", 20)
 
