@@ -1,6 +1,7 @@
 """One TCP connection below a `TcpConnection`: bytes between an asyncio transport and a `wire.link.Link`.
 
     send:     TcpConnection.send_message → link.send_message … flush, once a turn of the event loop → one write
+              (at once, where the peer's last message came alone: who does one thing at a time gains a turn)
     receive:  data_received → link.receive → decode_message → the connection's dispatchers, synchronously
 
 Nothing here outlives the socket: sessions, queues before the connection is ready and reconnects are the owner's
@@ -68,6 +69,7 @@ class TcpStream(asyncio.Protocol):
     """A socket with its link. `connection` is set once the link is ready."""
 
     __slots__ = (
+        "_alone",
         "_backlog",
         "_closed",
         "_flush_pending",
@@ -110,6 +112,7 @@ class TcpStream(asyncio.Protocol):
         self._held: deque[Buffer] = deque()
         self._held_bytes = 0
         self._flush_pending = False
+        self._alone = False
         self._paused = False
         self._closed = False
 
@@ -224,8 +227,13 @@ class TcpStream(asyncio.Protocol):
     # send
 
     def send(self) -> None:
-        """The link has something to send: write it at the end of this turn."""
-        if not self._flush_pending:
+        """The link has something to send: write it at the end of this turn; now, if nothing else is expected."""
+        if self._flush_pending:
+            return
+        if self._alone and not (self._paused or self._held):
+            self._alone = False
+            self.flush()
+        else:
             self._flush_pending = True
             self._loop.call_soon(self.flush)
 
@@ -312,6 +320,7 @@ class TcpStream(asyncio.Protocol):
         if self._closed:
             return
         self.flush()
+        self._alone = len(events) == 1
         if not self.is_ready:
             self._handshake_bytes += len(data)
             if self._handshake_bytes > self._limits.handshake_bytes_max:

@@ -111,7 +111,7 @@ async def test_many_small_messages_in_one_turn_leave_in_few_writes(monkeypatch: 
         monkeypatch.setattr(TcpStream, "flush", counted)
         for tid in range(1000):
             ours.send_message(make(tid))
-        assert not writes, "it is not written before the caller gives way"
+        assert len(writes) <= 1, "after the first it is not written before the caller gives way"
         await peers.at_server.received(1000)
         assert peers.at_server.tids == list(range(1000))
         assert len(writes) < 30
