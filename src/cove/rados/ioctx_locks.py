@@ -74,9 +74,7 @@ class LockMethods(IoCtxBase):
         (others hold it, or with another tag), ObjectExists (we hold it), ObjectNotFound (MUST_RENEW, and we don't),
         InvalidArgument.
         """
-        duration_ns = duration_ns_of(duration_s)
-        request = LockRequest(name, LockType.EXCLUSIVE, cookie, tag, description, duration_ns, flags)
-        await write_call(self, oid, cls_lock.LOCK, request)
+        await self._lock(oid, name, LockType.EXCLUSIVE, cookie, tag, description, duration_s, flags)
 
     async def lock_shared(
         self,
@@ -90,8 +88,20 @@ class LockMethods(IoCtxBase):
         flags: int = 0,
     ) -> None:
         """Take the lock together with all who do so with the same `tag`. Otherwise as `lock_exclusive`."""
-        duration_ns = duration_ns_of(duration_s)
-        request = LockRequest(name, LockType.SHARED, cookie, tag, description, duration_ns, flags)
+        await self._lock(oid, name, LockType.SHARED, cookie, tag, description, duration_s, flags)
+
+    async def _lock(
+        self,
+        oid: str,
+        name: str,
+        kind: LockType,
+        cookie: str,
+        tag: str,
+        description: str,
+        duration_s: float,
+        flags: int,
+    ) -> None:
+        request = LockRequest(name, kind, cookie, tag, description, duration_ns_of(duration_s), flags)
         await write_call(self, oid, cls_lock.LOCK, request)
 
     async def unlock(self, oid: str, name: str, cookie: str) -> None:
@@ -177,9 +187,9 @@ class HeldLock:
         self._timeout_s = timeout_s
 
     async def _take(self, flags: int, duration_s: float) -> None:
-        duration_ns = duration_ns_of(duration_s)
-        request = LockRequest(self.name, self._kind, self.cookie, self._tag, self._description, duration_ns, flags)
-        await write_call(self._ioctx, self.oid, cls_lock.LOCK, request)
+        await self._ioctx._lock(
+            self.oid, self.name, self._kind, self.cookie, self._tag, self._description, duration_s, flags
+        )
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()

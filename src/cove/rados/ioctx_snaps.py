@@ -20,7 +20,6 @@ from typing import NamedTuple, cast
 from ..wire.encoding import Decoder, encode_text
 from ..wire.errors import PeerError, UsageError
 from ..wire.messages import PoolOpCode
-from ..wire.pool import PgPool
 from ..wire.snapsets import SnapList
 from ..wire.types import MAXSNAP, NOSNAP, SNAPDIR
 from .errors import InvalidArgument, ObjectExists, ObjectNotFound, make_error
@@ -46,7 +45,7 @@ class SnapshotMethods(IoCtxBase):
 
         Raises ObjectNotFound if the pool is gone.
         """
-        snaps = self._pool().snaps
+        snaps = self.cluster.pool(self.pool_id).snaps
         return [PoolSnap(snaps[number].snapid, snaps[number].name, snaps[number].stamp_ns) for number in sorted(snaps)]
 
     def lookup_snap(self, name: str) -> PoolSnap:
@@ -156,9 +155,3 @@ class SnapshotMethods(IoCtxBase):
         context = self.duplicate()
         context.snap_set_read(SNAPDIR)
         return cast("SnapList", (await context.operate(oid, ReadOp().list_snaps())).value(0))
-
-    def _pool(self) -> PgPool:
-        pool = self.cluster.osdmap.pools.get(self.pool_id)
-        if pool is None:
-            raise make_error(-errno.ENOENT, operation=f"look up pool {self.pool_name!r}")
-        return pool

@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from cove.messenger import Connection, Dispatcher, LoopbackConnection, LoopbackMessenger, LoopbackNetwork
+from cove.messenger import Connection, LoopbackNetwork
 from cove.rados import Error, LoopbackTransport, Notification, NotifyResult, Rados, RadosConf, Watch, WriteOp
-from cove.wire.messages import Message, MOSDMap, MOSDOp, MOSDOpReply, MWatchNotify, NotifyCode
+from cove.wire.messages import Message, MOSDOp, MOSDOpReply, MWatchNotify, NotifyCode
 from cove.wire.osd_ops import Notify, OpCode
 from cove.wire.osd_ops import Watch as WatchParams
 from cove.wire.osdmap import MapFlag
-from cove.wire.types import EntityName, EntityType
+from cove.wire.types import EntityName
 from cove.wire.watches import NotifyAck, NotifyReplies, NotifyRequest, WatcherId, WatchSubOp
 
-from .fake import OSD_ADDRESSES, FakeCluster, FakeMon, eventually, first_map
+from .fake import FakeCluster, FakeMon, eventually, first_map
+from .simulated import SimOsd, World
 
 STEPS = 300
 OBJECTS = 3
@@ -43,40 +44,30 @@ class Running:
         self.answers: dict[WatcherId, bytes] = {}
 
 
-class World:
-    """What both OSDs see: who watches what, requests executed; and who is connected now."""
+class Watchers(World):
+    """Who watches what, requests executed; and who is connected now."""
 
     def __init__(self, mon: FakeMon) -> None:
-        self.mon = mon
+        super().__init__(mon)
         self.watchers: dict[str, set[WatcherId]] = {}
         self.executed: set[tuple[EntityName, int]] = set()
         self.connected: dict[tuple[str, WatcherId], Connection] = {}
         self.notifies: dict[int, Running] = {}
         self.notify_id = 0
-        self.interval_start = 1
-
-    @property
-    def primary(self) -> int:
-        return next((number for number in range(2) if self.mon.newest.is_up(number)), -1)
 
     def set_osd(self, number: int, up: bool) -> None:
-        before = self.primary
-        osdmap = self.mon.set_osd(number, up)
+        super().set_osd(number, up)
         self.connected.clear()
         self.notifies.clear()
-        if self.primary != before:
-            self.interval_start = osdmap.epoch
 
 
-class SimOsd(Dispatcher):
+class WatchOsd(SimOsd):
     """One OSD. What it sends waits, in order, until the simulation lets it go."""
 
-    def __init__(self, world: World, network: LoopbackNetwork, number: int) -> None:
-        self.world = world
-        self.number = number
-        self.messenger = LoopbackMessenger(network, EntityName(EntityType.OSD, number))
-        self.messenger.add_dispatcher_tail(self)
-        self.messenger.bind(OSD_ADDRESSES[number])
+    world: Watchers
+
+    def __init__(self, world: Watchers, network: LoopbackNetwork, number: int) -> None:
+        super().__init__(world, network, number)
         self.outbox: list[tuple[Connection, Message]] = []
 
     def ms_handle_reset(self, connection: Connection) -> None:
@@ -84,24 +75,7 @@ class SimOsd(Dispatcher):
         world.connected = {key: item for key, item in world.connected.items() if item is not connection}
         world.notifies = {key: item for key, item in world.notifies.items() if item.connection is not connection}
 
-    def ms_dispatch(self, connection: Connection, message: Message) -> bool:
-        assert isinstance(message, MOSDOp)
-        mon, newest = self.world.mon, self.world.mon.newest.epoch
-        if message.epoch < newest:
-            fulls = {epoch: mon.full(epoch) for epoch in range(message.epoch + 1, newest + 1)}
-            connection.send_message(MOSDMap(fsid=mon.newest.fsid, fulls=fulls, oldest=1, newest=newest))
-        if self.world.primary != self.number or message.epoch < self.world.interval_start:
-            return True
-        reply = MOSDOpReply(
-            tid=message.tid,
-            oid=message.oid,
-            pg=message.pg,
-            flags=message.flags,
-            result=0,
-            epoch=newest,
-            ops=message.ops,
-            retry_attempt=message.retry_attempt,
-        )
+    def execute(self, connection: Connection, message: MOSDOp, reply: MOSDOpReply) -> None:
         self.outbox.append((connection, reply))
         op, params = message.ops[0], message.ops[0].params
         if isinstance(params, WatchParams):
@@ -111,7 +85,6 @@ class SimOsd(Dispatcher):
             op.outdata = self._notify(connection, message, params.cookie).to_bytes(8, "little")
         elif op.code == OpCode.NOTIFY_ACK:
             self._ack(connection, message.oid, NotifyAck.from_bytes(op.indata))
-        return True
 
     def _watch(self, connection: Connection, message: MOSDOp, params: WatchParams) -> int:
         world, oid = self.world, message.oid
@@ -181,16 +154,11 @@ class SimOsd(Dispatcher):
             connection, message = self.outbox.pop(0)
             connection.send_message(message)
 
-    def cut(self) -> None:
-        for connection in list(self.messenger.connections):
-            assert isinstance(connection, LoopbackConnection)
-            connection.cut()
-
 
 class Simulation:
     """The client's side."""
 
-    def __init__(self, dice: random.Random, cluster: FakeCluster, world: World, osds: list[SimOsd]) -> None:
+    def __init__(self, dice: random.Random, cluster: FakeCluster, world: Watchers, osds: list[WatchOsd]) -> None:
         self.dice = dice
         self.cluster = cluster
         self.world = world
@@ -252,12 +220,8 @@ class Simulation:
             number = dice.randrange(2)
             if world.mon.newest.is_up(number) is not (kind == "up"):
                 world.set_osd(number, kind == "up")
-        elif kind in ("pause", "full", "resume"):
-            flags = {"pause": MapFlag.PAUSEWR | MapFlag.PAUSERD, "full": MapFlag.FULL, "resume": MapFlag(0)}[kind]
-            if world.mon.newest.flags != flags:
-                world.mon.set_flags(flags)
         else:
-            world.mon.publish()
+            world.change_map(kind)
 
     def let_go(self) -> bool:
         for osd in self.osds:
@@ -280,8 +244,7 @@ class Simulation:
         for number in range(2):
             if not self.world.mon.newest.is_up(number):
                 self.world.set_osd(number, up=True)
-        for connection in list(self.world.mon.messenger.connections):
-            self.world.mon.send_maps(connection, list(range(1, self.world.mon.newest.epoch + 1)))
+        self.world.tell_all_maps()
         await eventually(self.let_go, 20)
 
     async def settled(self) -> None:
@@ -304,8 +267,8 @@ async def test_watches_survive_and_leave_nothing(seed: int) -> None:
     dice = random.Random(seed)
     network = LoopbackNetwork()
     mon = FakeMon(network, "mon.0", first_map())
-    world = World(mon)
-    osds = [SimOsd(world, network, number) for number in range(2)]
+    world = Watchers(mon)
+    osds = [WatchOsd(world, network, number) for number in range(2)]
     conf = RadosConf(inflight_ops_max=dice.choice((3, 1000)), tick_interval_s=dice.choice((0.03, 5.0)))
     async with Rados(LoopbackTransport(network), conf=conf) as client, client.open_ioctx("rbd") as ioctx:
         cluster = FakeCluster(network, mon, [], client)

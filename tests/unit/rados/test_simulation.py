@@ -14,104 +14,63 @@ import random
 
 import pytest
 
-from cove.messenger import Connection, Dispatcher, LoopbackConnection, LoopbackMessenger, LoopbackNetwork
+from cove.messenger import Connection, LoopbackNetwork
 from cove.rados import AioCompletion, LoopbackTransport, Rados, RadosConf, ReadOp, WriteOp
-from cove.wire.messages import Message, MOSDMap, MOSDOp, MOSDOpReply
+from cove.wire.messages import MOSDOp, MOSDOpReply
 from cove.wire.osd_ops import OpCode
 from cove.wire.osdmap import MapFlag
-from cove.wire.types import EntityName, EntityType
+from cove.wire.types import EntityName
 
-from .fake import OSD_ADDRESSES, FakeCluster, FakeMon, eventually, first_map
+from .fake import FakeCluster, FakeMon, eventually, first_map
+from .simulated import SimOsd, World
 
 STEPS = 400
 OBJECTS = 3
 
 
-class World:
-    """What both OSDs see: the objects, the requests executed, and since when who is primary."""
+class Logs(World):
+    """The objects, and the requests executed."""
 
     def __init__(self, mon: FakeMon) -> None:
-        self.mon = mon
+        super().__init__(mon)
         self.logs: dict[str, list[bytes]] = {}
         self.executed: dict[tuple[EntityName, int], int] = {}
-        self.interval_start = 1
         self.version = 0
 
-    @property
-    def primary(self) -> int:
-        return next((number for number in range(2) if self.mon.newest.is_up(number)), -1)
 
-    def set_osd(self, number: int, up: bool) -> None:
-        before = self.primary
-        osdmap = self.mon.set_osd(number, up)
-        if self.primary != before:
-            self.interval_start = osdmap.epoch
-
-
-class SimOsd(Dispatcher):
+class LogOsd(SimOsd):
     """One OSD. `replies` wait until the simulation lets them go."""
 
-    def __init__(self, world: World, network: LoopbackNetwork, number: int) -> None:
-        self.world = world
-        self.number = number
-        self.messenger = LoopbackMessenger(network, EntityName(EntityType.OSD, number))
-        self.messenger.add_dispatcher_tail(self)
-        self.messenger.bind(OSD_ADDRESSES[number])
+    world: Logs
+
+    def __init__(self, world: Logs, network: LoopbackNetwork, number: int) -> None:
+        super().__init__(world, network, number)
         self.replies: list[tuple[Connection, MOSDOpReply]] = []
 
-    def ms_dispatch(self, connection: Connection, message: Message) -> bool:
-        assert isinstance(message, MOSDOp)
-        mon = self.world.mon
-        newest = mon.newest.epoch
-        if message.epoch < newest:
-            fulls = {epoch: mon.full(epoch) for epoch in range(message.epoch + 1, newest + 1)}
-            connection.send_message(MOSDMap(fsid=mon.newest.fsid, fulls=fulls, oldest=1, newest=newest))
-        if self.world.primary != self.number or message.epoch < self.world.interval_start:
-            return True
-        self.replies.append((connection, self._execute(connection, message)))
-        return True
-
-    def _execute(self, connection: Connection, message: MOSDOp) -> MOSDOpReply:
+    def execute(self, connection: Connection, message: MOSDOp, reply: MOSDOpReply) -> None:
         world, op = self.world, message.ops[0]
         log = world.logs.setdefault(message.oid, [])
-        version = 0
         if op.code == OpCode.APPEND:
             request = (connection.peer_name, message.tid)
             if request not in world.executed:
                 world.version += 1
                 world.executed[request] = world.version
                 log.append(bytes(op.indata))
-            version = world.executed[request]
+            reply.user_version = world.executed[request]
         else:
             op.outdata = b"".join(log)
-        return MOSDOpReply(
-            tid=message.tid,
-            oid=message.oid,
-            pg=message.pg,
-            flags=message.flags,
-            result=0,
-            epoch=world.mon.newest.epoch,
-            ops=message.ops,
-            retry_attempt=message.retry_attempt,
-            user_version=version,
-        )
+        self.replies.append((connection, reply))
 
     def let_go(self, dice: random.Random) -> None:
         if self.replies:
             connection, reply = self.replies.pop(dice.randrange(len(self.replies)))
             connection.send_message(reply)
 
-    def cut(self, dice: random.Random) -> None:
-        for connection in list(self.messenger.connections):
-            if dice.random() < 0.7:
-                assert isinstance(connection, LoopbackConnection)
-                connection.cut()
-
 
 class Simulation:
     """The client's side: what was submitted, and what became of it."""
 
-    def __init__(self, dice: random.Random, cluster: FakeCluster, world: World, osds: list[SimOsd]) -> None:
+    def __init__(self, dice: random.Random, cluster: FakeCluster, world: Logs, osds: list[LogOsd]) -> None:
         self.dice = dice
         self.cluster = cluster
         self.world = world
@@ -170,14 +129,10 @@ class Simulation:
                 world.set_osd(number, kind == "up")
                 if kind == "down" and dice.random() < 0.5:
                     self.osds[number].replies.clear()
-        elif kind in ("pause", "full", "resume"):
-            flags = {"pause": MapFlag.PAUSEWR | MapFlag.PAUSERD, "full": MapFlag.FULL, "resume": MapFlag(0)}[kind]
-            if world.mon.newest.flags != flags:
-                world.mon.set_flags(flags)
-        elif kind == "map":
-            world.mon.publish()
-        else:
+        elif kind == "cancel":
             self.cancel()
+        else:
+            world.change_map(kind)
 
     async def run(self) -> None:
         for _ in range(STEPS):
@@ -193,10 +148,7 @@ class Simulation:
         self.world.mon.set_flags(MapFlag(0))
         for number in range(2):
             self.world.set_osd(number, up=True)
-        # as OSDs do when they notice: tell the clients
-        for connection in list(self.world.mon.messenger.connections):
-            newest = self.world.mon.newest.epoch
-            self.world.mon.send_maps(connection, list(range(1, newest + 1)))
+        self.world.tell_all_maps()
         objecter = self.cluster.client.objecter
 
         def drained() -> bool:
@@ -212,8 +164,8 @@ async def test_nothing_acknowledged_is_lost_or_repeated(seed: int) -> None:
     dice = random.Random(seed)
     network = LoopbackNetwork()
     mon = FakeMon(network, "mon.0", first_map())
-    world = World(mon)
-    osds = [SimOsd(world, network, number) for number in range(2)]
+    world = Logs(mon)
+    osds = [LogOsd(world, network, number) for number in range(2)]
     conf = RadosConf(inflight_ops_max=dice.choice((3, 1000)))
     async with (
         Rados(LoopbackTransport(network), conf=conf) as client,

@@ -33,6 +33,14 @@ def check_str(**named: object) -> None:
             raise wrong_type(name, value, "str")
 
 
+def check_write(key: object, data: object) -> None:
+    """Raises TypeError unless `key` is text, and `data` bytes (of no subclass)."""
+    if not isinstance(key, str):
+        raise wrong_type("key", key, "str")
+    if type(data) is not bytes:
+        raise wrong_type("data", data, "bytes")
+
+
 def integer(value: Any) -> int:
     """A number, cut if it has a fraction. Raises TypeError."""
     if type(value) is int:

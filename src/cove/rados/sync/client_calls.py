@@ -6,6 +6,7 @@ Source: Ceph's pybind/rados (`Rados`), librados.
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +32,7 @@ CommandReply = tuple[int, bytes, str]
 POOL_NAME_MAX = 4096
 
 
-class ClusterCalls:
+class ClusterCalls(ABC):
     """Calls of a connected handle. All raise RadosStateError, TypeError, and `Error` with the cluster's number."""
 
     state: str
@@ -39,9 +40,9 @@ class ClusterCalls:
     monitor_callback: Any
     monitor_callback2: Any
 
+    @abstractmethod
     def session(self) -> Session:
         """The connection."""
-        raise NotImplementedError
 
     def require_state(self, *args: str) -> None:
         """Raises RadosStateError unless the state is one of these."""
@@ -257,8 +258,9 @@ class ClusterCalls:
         finally:
             runtime.release(thread)
 
+    @abstractmethod
     def _make_client(self) -> Client:
-        raise NotImplementedError
+        """A client with this handle's configuration."""
 
     # service daemon and log
 

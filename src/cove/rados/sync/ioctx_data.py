@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import Error as ClientError
 from ..operations import ReadOp, WriteOp
-from .checks import check_str, unsigned, wrong_type
+from .checks import check_str, check_write, unsigned, wrong_type
 from .constants import MAX_ERRNO
 from .errors import Error
 from .ioctx_base import IoctxBase, OperationCall, failed
@@ -26,10 +26,7 @@ class DataMethods(IoctxBase):
 
     def write(self, key: str, data: bytes, offset: int = 0) -> int:
         """Write `data` at `offset` (bytes), creating or growing the object as needed. Returns 0."""
-        if not isinstance(key, str):
-            raise wrong_type("key", key, "str")
-        if type(data) is not bytes:
-            raise wrong_type("data", data, "bytes")
+        check_write(key, data)
         call = self._operate(key, WriteOp().write(data, unsigned(offset)))
         if call.ret < 0:
             raise self._failure(call, f"Ioctx.write({self.name}): failed to write {key}")
@@ -37,10 +34,7 @@ class DataMethods(IoctxBase):
 
     def write_full(self, key: str, data: bytes) -> int:
         """Replace the object's data. Returns 0."""
-        if not isinstance(key, str):
-            raise wrong_type("key", key, "str")
-        if type(data) is not bytes:
-            raise wrong_type("data", data, "bytes")
+        check_write(key, data)
         call = self._operate(key, WriteOp().write_full(data))
         if call.ret < 0:
             raise self._failure(call, f"Ioctx.write_full({self.name}): failed to write {key}")
@@ -49,9 +43,7 @@ class DataMethods(IoctxBase):
     def writesame(self, key: str, data: bytes, write_len: int, offset: int = 0) -> None:
         """Repeat `data` over `write_len` bytes from `offset` on; its size has to divide `write_len`."""
         self.require_ioctx_open()
-        check_str(key=key)
-        if type(data) is not bytes:
-            raise wrong_type("data", data, "bytes")
+        check_write(key, data)
         message = f"Ioctx.writesame({self.name}): failed to write {key}"
         try:
             op = WriteOp().writesame(data, unsigned(write_len, "size_t"), unsigned(offset))
@@ -63,10 +55,7 @@ class DataMethods(IoctxBase):
 
     def append(self, key: str, data: bytes) -> int:
         """Write at the object's end. Returns 0."""
-        if not isinstance(key, str):
-            raise wrong_type("key", key, "str")
-        if type(data) is not bytes:
-            raise wrong_type("data", data, "bytes")
+        check_write(key, data)
         call = self._operate(key, WriteOp().append(data))
         if call.ret < 0:
             raise self._failure(call, f"Ioctx.append({self.name}): failed to append {key}")
