@@ -1,87 +1,110 @@
 """`Database`: where asyncio meets synchronous transactions.
 
 A transaction is a plain function of a SQLAlchemy connection. `write` hands it to the one writer thread
-(`cove.db.batching`), `read` to a small pool of reader threads; both run it whole. For SQLite: WAL,
-synchronous=FULL (an acknowledged commit survives a power cut), foreign keys on.
+(`cove.db.batching`), `read` to a small pool of reader threads; both run it whole. Which engine is behind the URL is
+known to `cove.db.sqlite` and `cove.db.postgresql` only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.engine import make_url
 
-from cove.db import upgrade
-from cove.db.batching import WriteJob, WriterThread
-from cove.errors import CoveError
+from cove.db.backend import Trouble, backend_of
+from cove.db.batching import WriteJob, WriterThread, cut
+from cove.db.errors import DatabaseBusy, DatabaseError, OutcomeUnknown
+from cove.db.outage import Outage
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-READERS = 4
 WRITES_WAITING_MAX = 1024
 READS_WAITING_MAX = 1024
 WAIT_FOR_ROOM_S = 30.0
 CLOSE_TIMEOUT_S = 30.0
-BUSY_TIMEOUT_MS = 5000
-
-
-class DatabaseError(CoveError):
-    """The control database cannot be opened or used."""
-
-
-class UnsupportedDatabase(DatabaseError):
-    """The URL names a database that this version does not have."""
-
-
-class DatabaseBusy(DatabaseError):
-    """Too many transactions wait already, and none finished in time."""
+TRANSACTION_S_MAX = 60.0
+"""A transaction that takes longer has its connection broken: the server or the way to it is stuck."""
+WRITE_S_MAX = 90.0
+"""How long a write is waited for, from queue to commit."""
+WATCH_INTERVAL_S = 1.0
+READ_TRIES = 2
 
 
 class Database:
-    """The control database behind a URL: `sqlite:////var/lib/cove/cove.sqlite`.
+    """The control database behind a URL.
 
-    Raises UnsupportedDatabase for other URLs.
+    `sqlite:////var/lib/cove/cove.sqlite`, `postgresql://user:password@host:port/database`, or over a socket
+    `postgresql:///database?host=/run/postgresql`. Raises UnsupportedDatabase for other URLs.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self.path = _sqlite_path(url)
+        self._backend = backend_of(url)
         self._writer: WriterThread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._engines: list[sa.Engine] = []
         self._write_room = asyncio.Semaphore(WRITES_WAITING_MAX)
         self._read_room = asyncio.Semaphore(READS_WAITING_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._outage = Outage(self._backend)
+        self._reading: dict[int, tuple[float, sa.Connection]] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._unlisten: list[Callable[[], None]] = []
+
+    @property
+    def label(self) -> str:
+        """The database's path or URL, as it may be shown: without its password."""
+        return self._backend.label
+
+    @property
+    def shared(self) -> bool:
+        """Whether several server processes are meant to use it at once."""
+        return self._backend.shared
+
+    @property
+    def path(self) -> Path:
+        """The file of an SQLite database. Raises AttributeError for others."""
+        path: Path = self._backend.path  # type: ignore[attr-defined]
+        return path
 
     async def start(self) -> None:
-        """Open the file (0600, made if absent) and bring its schema to the newest revision. Raises DatabaseError."""
+        """Open the database and bring its schema to the newest revision. Raises DatabaseError."""
         self._loop = asyncio.get_running_loop()
-        await self._loop.run_in_executor(None, self._open)
-        write_engine = _engine(self.path, begin="BEGIN IMMEDIATE", pool_size=1)
-        self._read_engine = _engine(self.path, begin="BEGIN", pool_size=READERS, query_only=True)
+        await self._loop.run_in_executor(None, self._backend.prepare)
+        write_engine = self._backend.write_engine()
+        self._read_engine = self._backend.read_engine()
         self._engines = [write_engine, self._read_engine]
-        self._writer = WriterThread(write_engine, self._deliver)
+        self._writer = WriterThread(write_engine, self._backend, self._deliver)
         self._writer.start()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="cove-db-reader")
+        self._readers = ThreadPoolExecutor(self._backend.readers, thread_name_prefix="cove-db-reader")
+        if self.shared:
+            self._watch = asyncio.create_task(self._watch_forever(), name="db-watch")
 
     async def close(self) -> None:
         """Finish the waiting transactions and close. May be called again."""
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
         loop = asyncio.get_running_loop()
-        if writer is not None and not await loop.run_in_executor(None, writer.stop, CLOSE_TIMEOUT_S):
-            raise DatabaseError(f"a transaction on {self.path} did not end within {CLOSE_TIMEOUT_S:.0f} s")
-        if readers is not None:
-            await loop.run_in_executor(None, readers.shutdown)
+        for unlisten in self._unlisten:
+            await loop.run_in_executor(None, unlisten)
+        self._unlisten = []
+        try:
+            if writer is not None and not await loop.run_in_executor(None, writer.stop, CLOSE_TIMEOUT_S):
+                raise DatabaseError(f"a transaction on {self.label} did not end within {CLOSE_TIMEOUT_S:.0f} s")
+            if readers is not None:
+                await loop.run_in_executor(None, readers.shutdown)
+        finally:
+            if self._watch is not None:
+                self._watch.cancel()
+                await asyncio.wait({self._watch})
+                self._watch = None
         for engine in self._engines:
             engine.dispose()
         self._engines = []
@@ -89,9 +112,10 @@ class Database:
     async def write(self, fn: Callable[[sa.Connection], T], *, after_commit: Callable[[T], None] | None = None) -> T:
         """Run `fn` in a write transaction and return its result once that is durable.
 
-        Raises what `fn` raised (its changes are undone), DatabaseBusy, or the error of the commit. `after_commit` is
-        called with the result on the event loop, in commit order, also where the caller was cancelled meanwhile: for
-        what must follow every commit.
+        Where another process's transaction was in the way, `fn` is run again: it changes nothing but rows. Raises what
+        `fn` raised (its changes are undone), DatabaseBusy (nothing was done), OutcomeUnknown, or the error of the
+        commit. `after_commit` is called with the result on the event loop, in commit order, also where the caller was
+        cancelled meanwhile: for what must follow every commit.
         """
         if self._writer is None or self._loop is None:
             raise DatabaseError("the database is not open")
@@ -118,10 +142,18 @@ class Database:
 
         job.finish = finish
         self._writer.put(job)
-        return await future
+        try:
+            async with asyncio.timeout(WRITE_S_MAX):
+                return await future
+        except TimeoutError:
+            if not future.cancelled():
+                raise  # it is the function's own
+        if job.take():
+            raise DatabaseBusy(f"the database is busy: a write did not begin within {WRITE_S_MAX:.0f} s")
+        raise OutcomeUnknown(f"a write did not end within {WRITE_S_MAX:.0f} s; it may have been made, or may yet be")
 
     async def read(self, fn: Callable[[sa.Connection], T]) -> T:
-        """Run `fn` on a snapshot of the database, read-only, and return its result."""
+        """Run `fn` on a snapshot of the database, read-only, and return its result. Raises DatabaseBusy."""
         if self._readers is None or self._loop is None:
             raise DatabaseError("the database is not open")
         await _room(self._read_room, "read")
@@ -130,15 +162,57 @@ class Database:
         finally:
             self._read_room.release()
 
+    def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        """Have `heard` called on the event loop when a process (this one, too) has said `notify(channel)`.
+
+        Also after each interruption, when something may have been missed. Does nothing on SQLite.
+        """
+        loop = self._loop
+        if loop is None:
+            raise DatabaseError("the database is not open")
+
+        def heard_on_thread() -> None:
+            try:
+                loop.call_soon_threadsafe(heard)
+            except RuntimeError:  # the loop is closed
+                pass
+
+        unlisten = self._backend.listen(channel, heard_on_thread)
+        if unlisten is not None:
+            self._unlisten.append(unlisten)
+
+    async def notify(self, channel: str) -> None:
+        """Wake those who listen to `channel`. Does nothing on SQLite. Raises DatabaseBusy."""
+        if self.shared:
+            await self.read(lambda connection: connection.execute(_notify, {"channel": channel}) and None)
+
     @property
     def statistics(self) -> dict[str, int]:
-        """How many write functions ran so far, and in how many transactions (one fsync each)."""
+        """How many write functions ran so far, in how many transactions, and how many of those others were in."""
         writer = self._writer
-        return {"writes": writer.writes, "transactions": writer.batches} if writer else {}
+        if writer is None:
+            return {}
+        return {"writes": writer.writes, "transactions": writer.batches, "conflicts": writer.conflicts}
 
     def _read(self, fn: Callable[[sa.Connection], T]) -> T:
-        with self._read_engine.begin() as connection:
-            return fn(connection)
+        for last in range(READ_TRIES - 1, -1, -1):
+            with self._outage.connect(self._read_engine) as connection:
+                thread = threading.get_ident()
+                self._reading[thread] = (time.monotonic(), connection)
+                try:
+                    with connection.begin():
+                        return fn(connection)
+                except Exception as error:
+                    trouble = self._backend.trouble(error)
+                    if trouble is Trouble.OWN:
+                        raise
+                    if trouble is not Trouble.BROKEN:
+                        raise DatabaseBusy(f"a read took too long: {getattr(error, 'orig', error)}") from error
+                    if not last:
+                        raise self._outage.error(error) from error
+                finally:
+                    del self._reading[thread]
+        raise AssertionError("unreachable")
 
     def _deliver(self, jobs: list[WriteJob]) -> None:
         assert self._loop is not None
@@ -148,17 +222,22 @@ class Database:
         except RuntimeError:  # the loop is closed: nobody waits any more
             pass
 
-    def _open(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)  # one that was there before may be open to others
-            finally:
-                os.close(descriptor)
-            upgrade.to_head(self.path)
-        except (OSError, sqlite3.Error) as error:
-            raise DatabaseError(f"cannot open the database {self.path}: {error}") from error
+    async def _watch_forever(self) -> None:
+        """Break what has waited for too long: a server that neither works nor goes away."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            before = time.monotonic() - TRANSACTION_S_MAX
+            writer = self._writer
+            if writer is not None and writer.busy_since is not None and writer.busy_since < before:
+                log.error("a write transaction hangs: its connection is cut", database=self.label)
+                writer.abort()
+            for since, connection in list(self._reading.values()):
+                if since < before:
+                    log.error("a read hangs: its connection is cut", database=self.label)
+                    cut(connection, self._backend)
+
+
+_notify = sa.text("SELECT pg_notify(:channel, '')")
 
 
 def _finish_all(finishes: list[Callable[[], None]]) -> None:
@@ -174,45 +253,3 @@ async def _room(semaphore: asyncio.Semaphore, what: str) -> None:
         await asyncio.wait_for(semaphore.acquire(), WAIT_FOR_ROOM_S)
     except TimeoutError:
         raise DatabaseBusy(f"the database is busy: no {what} finished in {WAIT_FOR_ROOM_S:.0f} s") from None
-
-
-def _sqlite_path(url: str) -> Path:
-    try:
-        parsed = make_url(url)
-    except sa.exc.ArgumentError:
-        raise UnsupportedDatabase(f"database_url {url!r} is not a URL; use sqlite:////path/to/file") from None
-    if parsed.get_backend_name() == "postgresql":
-        raise UnsupportedDatabase("database_url: postgresql:// is not supported yet; use sqlite:////path/to/file")
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise UnsupportedDatabase(
-            f"database_url {parsed.render_as_string()!r} is not supported; use sqlite:////path/to/file"
-        )
-    return Path(parsed.database).absolute()
-
-
-def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool = False) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite+pysqlite", database=str(path)),
-        poolclass=sa.pool.QueuePool,
-        pool_size=pool_size,
-        max_overflow=0,
-        connect_args={"check_same_thread": False, "cached_statements": 256},
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _connect(dbapi: Any, _record: Any) -> None:
-        # sqlite3's own idea of transactions is switched off; BEGIN is said below (SQLAlchemy: pysqlite dialect).
-        dbapi.isolation_level = None
-        cursor = dbapi.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        if query_only:
-            cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine

@@ -3,22 +3,21 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import cove.compute.models
 import cove.db.upgrade
-import cove.network.models
 from cove.db import metadata
 from cove.db.migrations import HEAD_REVISION
 from cove.db.upgrade import current_revision, to_head
-from cove.errors import CoveError
+
+pytest.register_assert_rewrite("tests.unit.db.migration_cases")
+from tests.unit.db.migration_cases import *  # noqa: E402, F403
 
 SCRIPTS = Path(cove.db.upgrade.__file__).parent / "migrations"
 
@@ -28,18 +27,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cove.sqlite"
 
 
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
 def test_the_constant_is_alembics_head() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_heads() == [HEAD_REVISION]
-
-
-def test_the_revisions_give_the_declared_tables(path: Path) -> None:
-    assert {cove.network.models.ports.name, cove.compute.models.servers.name} <= set(metadata.tables)
-    to_head(path)
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
-    engine.dispose()
 
 
 def _shape(path: Path) -> dict[str, Any]:
@@ -65,7 +59,7 @@ def _shape(path: Path) -> dict[str, Any]:
     return shape
 
 
-def test_every_detail_is_as_declared(path: Path, tmp_path: Path) -> None:
+def test_what_sqlite_says_of_it_is_as_declared(path: Path, tmp_path: Path) -> None:
     to_head(path)
     declared = tmp_path / "declared.sqlite"
     engine = sa.create_engine(f"sqlite:///{declared}")
@@ -82,43 +76,24 @@ def test_a_second_run_changes_nothing(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_an_unknown_revision_is_refused_with_the_remedy(path: Path) -> None:
-    to_head(path)
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE alembic_version SET version_num='9999'")
-    connection.commit()
-    connection.close()
-    with pytest.raises(CoveError, match=r"'9999'.*start it with the Cove that wrote it"):
-        to_head(path)
-
-
-def test_a_failing_revision_leaves_the_file_empty(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alembic.operations import Operations
-
-    original = Operations.create_table
-    made: list[str] = []
-
-    def breaks_at_the_third(self: Operations, name: str, *args: Any, **kwargs: Any) -> Any:
-        if len(made) == 2:
-            raise RuntimeError("disk full")
-        made.append(name)
-        return original(self, name, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Operations, "create_table", breaks_at_the_third)
-        patch.setattr("alembic.op.create_table", lambda *a, **k: breaks_at_the_third(_current(), *a, **k))
-        with pytest.raises(RuntimeError):
-            to_head(path)
-    assert len(made) == 2
-    assert current_revision(path) is None
-    to_head(path)
+def test_several_at_once_on_a_new_file(path: Path) -> None:
+    threads = [threading.Thread(target=to_head, args=(path,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
     assert current_revision(path) == HEAD_REVISION
 
 
-def _current() -> Any:
-    from alembic import op
-
-    return vars(op)["_proxy"]
+def test_rows_that_refer_to_nothing_stop_it(path: Path) -> None:
+    to_head(path)
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO ip_allocations VALUES ('n', '10.0.0.1', 'no subnet', 'no port', 0)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(cove.errors.CoveError, match="refer to nothing"):
+        cove.db.upgrade.move_file(path, "0001")
+    assert current_revision(path) == HEAD_REVISION
 
 
 def test_a_current_file_does_not_import_alembic(path: Path) -> None:
