@@ -67,6 +67,23 @@ def unauthorized_body() -> bytes:
     )
 
 
+def unavailable_body() -> bytes:
+    """503, in the identity service's form: the token could not be checked."""
+    message = "The token can't be checked now: the identity service is not available. Try again later."
+    return _encode({"error": {"code": 503, "title": "Service Unavailable", "message": message}})
+
+
+def forbidden_body(path: str) -> bytes:
+    """403 for paths that are the machine's own."""
+    message = f"{path} needs the token of this machine's own user."
+    return _encode({"error": {"code": 403, "title": "Forbidden", "message": message}})
+
+
+def bad_request_body(message: str) -> bytes:
+    """400 for a header that can't be."""
+    return _encode({"NeutronError": {"type": "HTTPBadRequest", "message": message, "detail": ""}})
+
+
 def too_large_body(limit_bytes: int) -> bytes:
     """413 for a body over the limit."""
     message = f"the request body is larger than {limit_bytes} bytes"
@@ -89,7 +106,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     }.get(error.status_code, str(error.detail))
     response = json_response({"NeutronError": {"type": kind, "message": message, "detail": ""}}, error.status_code)
     response.headers.update(error.headers or {})
-    if error.status_code == 405:
+    if error.status_code == 405 and "allow" not in response.headers:
         response.headers["allow"] = ", ".join(_methods_of(request))
     return response
 

@@ -7,8 +7,9 @@ Serves one object (`{"port": {...}}`) or, for create, an atomic bulk (`{"ports":
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ import structlog
 
 from cove.bus import Bus, BusError
 from cove.network import errors
-from cove.network.attributes import AttributeTable
 from cove.network.context import RequestContext
-from cove.network.plugin import CorePlugin
+from cove.network.plugin import CorePlugin, NewObject
 from cove.network.queries import ListQuery
+from cove.network.resource import Resource
 from cove.timeline import Timeline
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ LIST_ARGUMENTS = ("fields", "sort_key", "sort_dir", "limit", "marker", "page_rev
 """Query arguments of a list request that are no filters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """One page of a list: the objects, and the query arguments of its neighbours, where there may be any."""
 
@@ -42,8 +43,9 @@ class Page:
 class Controller:
     """The API of one resource."""
 
-    def __init__(self, table: AttributeTable, plugin: CorePlugin, bus: Bus, timeline: Timeline) -> None:
-        self.table = table
+    def __init__(self, resource: Resource, plugin: CorePlugin, bus: Bus, timeline: Timeline) -> None:
+        self.resource = resource
+        self.table = resource.attributes
         self._plugin = plugin
         self._bus = bus
         self._timeline = timeline
@@ -53,56 +55,60 @@ class Controller:
         table = self.table
         objects, bulk = self._objects(body)
         await self._emit("create.start", body)
-        items = [(str(uuid.uuid4()), table.for_create(item, context)) for item in objects]
+        items = []
+        for item in objects:
+            values = table.for_create(item, context)
+            items.append(NewObject(str(uuid.uuid4()), values, table.given_by_client(item, values)))
         if table.resource == "port":
-            for port_id, _ in items:
-                self._timeline.mark(port_id, "requested")
+            for new in items:
+                self._timeline.mark(new.id, "requested")
         created = await self._plugin.create(context, table.resource, items)
-        answer = self._wrap(created, bulk)
-        await self._emit("create.end", answer)
-        return self._wrap([table.strip(item, context) for item in created], bulk)
+        await self._emit("create.end", self._wrap([item.whole for item in created], bulk))
+        return self._wrap([item.shown for item in created], bulk)
 
-    async def update(self, context: RequestContext, item_id: str, body: Any) -> dict[str, Any]:
+    async def update(
+        self, context: RequestContext, item_id: str, body: Any, if_match: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """PUT. Raises HTTPBadRequest and the plugin's errors; then nothing has been changed."""
         resource = self.table.resource
         if not isinstance(body, dict) or resource not in body:
             raise errors.HTTPBadRequest(f"the request body has no object {resource!r}")
-        changes = self.table.for_update(body[resource], context)
+        changes = self.table.for_update(body[resource])
         await self._emit("update.start", {"id": item_id, resource: body[resource]})
-        updated = await self._plugin.update(context, resource, item_id, changes)
-        await self._emit("update.end", {resource: updated})
-        return {resource: self.table.strip(updated, context)}
+        updated = await self._plugin.update(context, resource, item_id, changes, if_revision=revision_of(if_match))
+        await self._emit("update.end", {resource: updated.whole})
+        return {resource: updated.shown}
 
-    async def delete(self, context: RequestContext, item_id: str) -> None:
+    async def delete(self, context: RequestContext, item_id: str, if_match: Sequence[str] = ()) -> None:
         """DELETE. Raises the plugin's errors."""
         resource = self.table.resource
         await self._emit("delete.start", {f"{resource}_id": item_id})
-        gone = await self._plugin.delete(context, resource, item_id)
+        gone = await self._plugin.delete(context, resource, item_id, if_revision=revision_of(if_match))
         await self._emit("delete.end", {f"{resource}_id": item_id, resource: gone})
 
-    async def get(self, context: RequestContext, item_id: str, fields: Iterable[str] = ()) -> dict[str, Any]:
-        """GET of one object."""
-        item = await self._plugin.get(context, self.table.resource, item_id)
-        return {self.table.resource: self.table.strip(item, context, fields)}
+    async def get(
+        self, context: RequestContext, item_id: str, arguments: Sequence[tuple[str, str]] = ()
+    ) -> dict[str, Any]:
+        """GET of one object. Of the query arguments `fields` counts; others must be such as a list takes (Neutron)."""
+        if arguments:
+            self.table.filters(arguments, LIST_ARGUMENTS, self.resource.filters)
+        fields = [value for name, value in arguments if name == "fields" and value]
+        return {self.table.resource: await self._plugin.get(context, self.table.resource, item_id, fields)}
 
     async def find(self, context: RequestContext, arguments: Sequence[tuple[str, str]]) -> Page:
         """GET of the collection. Raises HTTPBadRequest for arguments that make no sense."""
         query, fields = self._query(arguments)
-        items = await self._plugin.find(context, self.table.resource, query)
-        if query.page_reverse:
-            items.reverse()
-        page = Page([self.table.strip(item, context, fields) for item in items])
-        if query.limit is None or not items:
-            return page
-        kept = [(name, value) for name, value in arguments if name not in ("marker", "page_reverse")]
-        full = len(items) == query.limit
-        has_next = full or query.page_reverse
-        has_previous = query.marker is not None and (full or not query.page_reverse)
-        return Page(
-            page.items,
-            next=[*kept, ("marker", items[-1]["id"])] if has_next else None,
-            previous=[*kept, ("marker", items[0]["id"]), ("page_reverse", "True")] if has_previous else None,
-        )
+        found = await self._plugin.find(context, self.table.resource, query, fields)
+        page = Page(found.items)
+        if query.limit is not None:
+            kept = [(name, value) for name, value in arguments if name not in ("marker", "page_reverse")]
+            # What the database gave, not what the caller may see of it, says whether there is more, and from where on.
+            first, last = ([] if marker is None else [("marker", marker)] for marker in (found.first, found.last))
+            if found.full or query.page_reverse:
+                page.next = [*kept, *last]
+            if found.full or not query.page_reverse:
+                page.previous = [*kept, *first, ("page_reverse", "True")]
+        return page
 
     def _objects(self, body: Any) -> tuple[list[Any], bool]:
         """The objects of a POST, and whether they came as a list."""
@@ -127,7 +133,7 @@ class Controller:
         def given(name: str) -> list[str]:
             return [value for key, value in arguments if key == name]
 
-        keys, directions = given("sort_key"), given("sort_dir")
+        keys, directions = ([value for value in given(name) if value] for name in ("sort_key", "sort_dir"))
         if len(directions) > len(keys):
             raise errors.HTTPBadRequest("there are more sort_dir than sort_key arguments")
         directions += ["asc"] * (len(keys) - len(directions))
@@ -137,12 +143,13 @@ class Controller:
                 raise errors.HTTPBadRequest(f"sort_key {key!r} is not an attribute to sort {self.table.collection} by")
             if direction not in ("asc", "desc"):
                 raise errors.HTTPBadRequest(f"sort_dir {direction!r} is not asc or desc")
-        marker = given("marker")
+        limit = _limit(given("limit"))
+        marker = [value for value in given("marker") if value]
         query = ListQuery(
-            filters=self.table.filters(arguments, LIST_ARGUMENTS),
+            filters=self.table.filters(arguments, LIST_ARGUMENTS, self.resource.filters),
             sorts=[(key, direction == "asc") for key, direction in zip(keys, directions, strict=True)],
-            limit=_limit(given("limit")),
-            marker=marker[-1] if marker else None,
+            limit=limit,
+            marker=marker[-1] if marker and limit is not None else None,
             page_reverse=[value.lower() for value in given("page_reverse")[-1:]] == ["true"],
         )
         return query, [name for name in given("fields") if name]
@@ -159,8 +166,39 @@ def _limit(values: Sequence[str]) -> int | None:
     """The page size; 0 is no limit (Networking v2.0)."""
     if not values:
         return None
-    value = values[-1]
-    if not value.isascii() or not value.isdigit():
-        raise errors.HTTPBadRequest(f"limit {value!r} is not a number of objects")
-    significant = value.lstrip("0")[: len(str(LIMIT_MAX)) + 1]  # more digits than that are more than the most, too
-    return min(int(significant or 0), LIMIT_MAX) or None
+    number = _number(values[-1])
+    if number is None or number < 0:
+        raise errors.BadRequest(f"limit {values[-1]!r} is not a number of objects")
+    return min(number, LIMIT_MAX) or None
+
+
+_ENTITY_TAG = re.compile(r'(?:^|(?<=[\s,]))(W/)?"([^"]*)"')
+
+
+def revision_of(if_match: Sequence[str]) -> int | None:
+    """The revision that If-Match headers ask for (extension revision-if-match). Raises BadRequest.
+
+    `revision_number=N` stands alone, or in quotes among entity tags of other kinds, which do not concern us.
+    """
+    header = ",".join(if_match).strip()
+    quoted = _ENTITY_TAG.findall(header)
+    wanted = [tag for weak, tag in quoted if not weak] if quoted else [header]
+    numbers = [tag.removeprefix("revision_number=") for tag in wanted if tag.startswith("revision_number=")]
+    if not numbers:
+        return None
+    if len(numbers) > 1:
+        raise errors.BadRequest("If-Match names more than one revision_number; give one")
+    number = _number(numbers[0])
+    if number is None:
+        raise errors.BadRequest(f"If-Match {header!r} is not of the form revision_number=N")
+    return number
+
+
+def _number(text: str) -> int | None:
+    """A whole number in ASCII digits; None for anything else."""
+    text = text.strip()
+    sign, digits = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    # More digits than anything counts to: as large as it gets, and no work for the parser.
+    return int(sign + (digits.lstrip("0")[:18] or "0"))

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cove.network import outbox, scheduler
+from cove.network.scheduler import RESERVED_DHCP_PORT as RESERVED_DHCP_PORT
 from cove.network.scheduler import AgentRef
 from cove.network.transaction import Transaction
 
 RESOURCES = ("network", "subnet", "port")
 METHODS = frozenset(f"{resource}.{action}.end" for resource in RESOURCES for action in ("create", "update", "delete"))
-
-RESERVED_DHCP_PORT = "reserved_dhcp_port"
-"""device_id of a DHCP port that no agent holds at present; it is kept for the next one."""
 
 PRIORITY = {
     "network_create_end": 0,
@@ -149,12 +147,12 @@ def _notify_agents(tx: Transaction, notification: Notification) -> None:
         return
     if not delivery.cast:
         return
-    hosting = scheduler.agents_hosting(tx.connection, network_id)
     if delivery.schedule:
-        for agent in scheduler.schedule_network(tx, network_id, hosting):
-            first = {"network": {"id": network_id}, "priority": PRIORITY["network_create_end"]}
-            outbox.add(tx, network_id, "network_create_end", agent.host, first)
-            hosting.append(agent)
+        hosting, new = scheduler.schedule_network(tx, network_id)
+        for agent in new:
+            network_added(tx, network_id, agent.host)
+    else:
+        hosting = scheduler.agents_hosting(tx.connection, network_id)
     enabled = [agent for agent in hosting if agent.admin_state_up]
     for agent, agent_priority in _priorities(method, enabled):
         outbox.add(tx, network_id, method, agent.host, {**payload, "priority": agent_priority})
@@ -164,3 +162,23 @@ def _priorities(method: str, enabled: list[AgentRef]) -> list[tuple[AgentRef, in
     """A new port is urgent for one agent of the network, chosen at random; the rest is as the table says."""
     urgent = random.choice(enabled) if method == "port_create_end" and enabled else None  # noqa: S311 (no secret)
     return [(agent, PRIORITY_PORT_CREATE_HIGH if agent is urgent else PRIORITY[method]) for agent in enabled]
+
+
+# --- to one agent ----------------------------------------------------------------------------------------------------
+
+
+def network_added(tx: Transaction, network_id: str, host: str) -> None:
+    """Tell the agent on `host` that it serves a network from now on."""
+    payload = {"network": {"id": network_id}, "priority": PRIORITY["network_create_end"]}
+    outbox.add(tx, network_id, "network_create_end", host, payload)
+
+
+def network_removed(tx: Transaction, network_id: str, host: str) -> None:
+    """Tell the agent on `host` that it does not serve a network any more."""
+    payload = {"network_id": network_id, "priority": PRIORITY["network_delete_end"]}
+    outbox.add(tx, network_id, "network_delete_end", host, payload)
+
+
+def agent_updated(tx: Transaction, host: str, *, admin_state_up: bool) -> None:
+    """Tell the agent on `host` that an admin has switched it on or off: it reads anew what to serve."""
+    outbox.add(tx, "", "agent_updated", host, {"admin_state_up": admin_state_up})

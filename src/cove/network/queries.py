@@ -1,40 +1,24 @@
 """Reading resources: single objects, and lists with filters, sorting and paging.
 
-Pure functions of a connection; used on reader threads for GET requests and inside write transactions.
+Functions of a `Reading`; used on reader threads for GET requests and inside write transactions. They know nothing of
+single resources: what is special is in each one's `Resource`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
+from cove.db import locks
 from cove.network import errors
-from cove.network.attributes import AttributeTable
 from cove.network.context import RequestContext
-from cove.network.models import ip_allocations, network_dhcp_agent_bindings, networks, ports, subnets
-from cove.network.resources import NETWORK, PORT, SUBNET
-from cove.network.rows import Row, network_dict, port_dict, subnet_dict
-
-_p = sa.bindparam
-_network = sa.select(networks).where(networks.c.id == _p("id"))
-_subnet = sa.select(subnets).where(subnets.c.id == _p("id"))
-_port = sa.select(ports).where(ports.c.id == _p("id"))
-_network_subnets = (
-    sa.select(subnets).where(subnets.c.network_id == _p("id")).order_by(subnets.c.created_ns, subnets.c.id)
-)
-_port_allocations = (
-    sa.select(ip_allocations.c.subnet_id, ip_allocations.c.ip_address)
-    .where(ip_allocations.c.port_id == _p("id"))
-    .order_by(ip_allocations.c.position)
-)
-_hosted = (
-    sa.select(network_dhcp_agent_bindings.c.agent_id)
-    .where(network_dhcp_agent_bindings.c.network_id == _p("id"))
-    .limit(1)
-)
+from cove.network.resource import Object, Resource, Scope
+from cove.network.rows import Row
+from cove.network.transaction import Reading, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,161 +32,129 @@ class ListQuery:
     page_reverse: bool = False
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------
+_CALLER = "caller_project"
+_ANYBODY = RequestContext(project_id=cast(str, sa.bindparam(_CALLER, type_=sa.String)), is_admin=False)
+"""Stands for any caller: a scope made with it is a statement's for all of them, and need not be built for each."""
+_LOOKED_AT = "queries.looked_at"
 
 
-def network_row(connection: sa.Connection, context: RequestContext, network_id: str) -> Row:
-    """The row of a network that the caller may see. Raises NetworkNotFound."""
-    row = connection.execute(_network, {"id": network_id}).mappings().first()
-    if row is None or not (
-        context.is_admin or row["project_id"] == context.project_id or row["shared"] or row["router_external"]
-    ):
-        raise errors.NetworkNotFound(network_id=network_id)
-    return row
+@functools.cache
+def _scope(scope: Scope) -> sa.ColumnElement[bool]:
+    return scope(_ANYBODY)
 
 
-def subnet_rows(connection: sa.Connection, network_id: str) -> list[Row]:
-    """The rows of a network's subnets, oldest first."""
-    return list(connection.execute(_network_subnets, {"id": network_id}).mappings())
+@functools.cache
+def _by_id(table: sa.Table, scope: Scope | None, *, lock: bool) -> sa.Select[Any]:
+    statement = sa.select(table).where(table.c.id == sa.bindparam("id"))
+    if scope is not None:
+        statement = statement.where(_scope(scope))
+    # Not for its key: what refers to the object may be made meanwhile (PostgreSQL: FOR NO KEY UPDATE).
+    return statement.with_for_update(key_share=True) if lock else statement
 
 
-def subnet_row(connection: sa.Connection, context: RequestContext, subnet_id: str) -> Row:
-    """The row of a subnet that the caller may see. Raises SubnetNotFound."""
-    row = connection.execute(_subnet, {"id": subnet_id}).mappings().first()
-    if row is None:
-        raise errors.SubnetNotFound(subnet_id=subnet_id)
-    if not context.is_admin and row["project_id"] != context.project_id:
-        network = connection.execute(_network, {"id": row["network_id"]}).mappings().one()
-        if not network["shared"]:
-            raise errors.SubnetNotFound(subnet_id=subnet_id)
-    return row
+def row(reading: Reading, resource: Resource, item_id: str, *, lock: bool = False) -> dict[str, Any]:
+    """The row of an object that the caller may see; `lock` keeps others from changing it in this transaction.
+
+    Raises the resource's not-found error.
+    """
+    if "\0" in item_id:  # which PostgreSQL refuses to look for
+        raise errors.not_found(resource.name, item_id)
+    values = {"id": item_id}
+    scope = None if reading.config.policy.sees_all(reading.context) else resource.scope
+    if scope is not None:
+        values[_CALLER] = reading.context.project_id
+    statement = _by_id(resource.table, scope, lock=lock)
+    found: Any = reading.connection.execute(statement, values).mappings().first()
+    if found is None:
+        raise errors.not_found(resource.name, item_id)
+    if lock:
+        locks.holds_rows(reading.connection)
+    return dict(found)
 
 
-def port_row(connection: sa.Connection, context: RequestContext, port_id: str) -> Row:
-    """The row of a port that the caller may see. Raises PortNotFound."""
-    row = connection.execute(_port, {"id": port_id}).mappings().first()
-    if row is None or not (context.is_admin or row["project_id"] == context.project_id):
-        raise errors.PortNotFound(port_id=port_id)
-    return row
+def view_one(reading: Reading, resource: Resource, found: Row) -> Object:
+    """The object of one row; that of `look_at` where it was looked at just now."""
+    if isinstance(reading, Transaction):
+        looked_at: tuple[Row, Object] | None = reading.memory.pop(_LOOKED_AT, None)
+        if looked_at is not None and looked_at[0] is found:
+            return looked_at[1]
+    return resource.view(reading, (found,))[0]
 
 
-def port_fixed_ips(connection: sa.Connection, port_id: str) -> list[dict[str, str]]:
-    """The addresses of a port, in their order."""
-    rows = connection.execute(_port_allocations, {"id": port_id})
-    return [{"subnet_id": subnet_id, "ip_address": ip_address} for subnet_id, ip_address in rows]
+def look_at(tx: Transaction, resource: Resource, found: Row) -> Object:
+    """The object of one row, which the next `view_one` of the same row will not read again: nothing is changed yet."""
+    item = resource.view(tx, (found,))[0]
+    tx.memory[_LOOKED_AT] = (found, item)
+    return item
 
 
-# --- objects ---------------------------------------------------------------------------------------------------------
+def get(reading: Reading, resource: Resource, item_id: str) -> Object:
+    """An object that the caller may see. Raises the resource's not-found error."""
+    return view_one(reading, resource, row(reading, resource, item_id))
 
 
-def get_network(connection: sa.Connection, context: RequestContext, network_id: str) -> dict[str, Any]:
-    """A network as the API shows it. Raises NetworkNotFound."""
-    row = network_row(connection, context, network_id)
-    return full_network(connection, row, [subnet["id"] for subnet in subnet_rows(connection, network_id)])
+def find(reading: Reading, resource: Resource, query: ListQuery) -> list[Object]:
+    """The objects that match and that the caller may see. Raises the resource's not-found error for the marker.
+
+    A page that is asked for in reverse (it has a limit) comes in the order of the others; without a limit all that
+    there is comes in reverse (Neutron).
+    """
+    values = {_CALLER: reading.context.project_id}
+    rows = reading.connection.execute(_select(reading, resource, query), values).mappings().all()
+    if query.page_reverse and query.limit is not None:
+        rows = rows[::-1]
+    return resource.view(reading, rows) if rows else []
 
 
-def full_network(connection: sa.Connection, row: Row, subnet_ids: Sequence[str]) -> dict[str, Any]:
-    """A network as the API shows it, from its row."""
-    hosted = connection.execute(_hosted, {"id": row["id"]}).first() is not None
-    return network_dict(row, subnet_ids, hosted=hosted)
-
-
-def get_subnet(connection: sa.Connection, context: RequestContext, subnet_id: str) -> dict[str, Any]:
-    """A subnet as the API shows it. Raises SubnetNotFound."""
-    return subnet_dict(subnet_row(connection, context, subnet_id))
-
-
-def get_port(connection: sa.Connection, context: RequestContext, port_id: str, dns_domain: str) -> dict[str, Any]:
-    """A port as the API shows it. Raises PortNotFound."""
-    row = port_row(connection, context, port_id)
-    return port_dict(row, port_fixed_ips(connection, port_id), dns_domain)
-
-
-# --- lists -----------------------------------------------------------------------------------------------------------
-
-
-def list_networks(connection: sa.Connection, context: RequestContext, query: ListQuery) -> list[dict[str, Any]]:
-    """The networks that match and that the caller may see."""
-    scope = None
-    if not context.is_admin:
-        scope = sa.or_(
-            networks.c.project_id == context.project_id,
-            networks.c.shared == sa.true(),
-            networks.c.router_external == sa.true(),
-        )
-    statement = _select(connection, NETWORK, networks, query, scope)
-    rows = list(connection.execute(statement).mappings())
-    ids = statement.with_only_columns(networks.c.id)
-    by_network: dict[str, list[str]] = {}
-    for network_id, subnet_id in connection.execute(
-        sa.select(subnets.c.network_id, subnets.c.id)
-        .where(subnets.c.network_id.in_(ids))
-        .order_by(subnets.c.created_ns, subnets.c.id)
-    ):
-        by_network.setdefault(network_id, []).append(subnet_id)
-    bindings = network_dhcp_agent_bindings.c
-    hosted = set(connection.execute(sa.select(bindings.network_id).where(bindings.network_id.in_(ids))).scalars())
-    return [network_dict(row, by_network.get(row["id"], ()), hosted=row["id"] in hosted) for row in rows]
-
-
-def list_subnets(connection: sa.Connection, context: RequestContext, query: ListQuery) -> list[dict[str, Any]]:
-    """The subnets that match and that the caller may see."""
-    scope = None
-    if not context.is_admin:
-        shared = sa.select(networks.c.id).where(networks.c.shared == sa.true())
-        scope = sa.or_(subnets.c.project_id == context.project_id, subnets.c.network_id.in_(shared))
-    statement = _select(connection, SUBNET, subnets, query, scope)
-    return [subnet_dict(row) for row in connection.execute(statement).mappings()]
-
-
-def list_ports(
-    connection: sa.Connection, context: RequestContext, query: ListQuery, dns_domain: str
-) -> list[dict[str, Any]]:
-    """The ports that match and that the caller may see."""
-    scope = None if context.is_admin else ports.c.project_id == context.project_id
-    statement = _select(connection, PORT, ports, query, scope)
-    rows = list(connection.execute(statement).mappings())
-    by_port: dict[str, list[dict[str, str]]] = {}
-    if rows:
-        allocations = ip_allocations.c
-        for port_id, subnet_id, ip_address in connection.execute(
-            sa.select(allocations.port_id, allocations.subnet_id, allocations.ip_address)
-            .where(allocations.port_id.in_(statement.with_only_columns(ports.c.id)))
-            .order_by(allocations.position)
-        ):
-            by_port.setdefault(port_id, []).append({"subnet_id": subnet_id, "ip_address": ip_address})
-    return [port_dict(row, by_port.get(row["id"], []), dns_domain) for row in rows]
-
-
-def _select(
-    connection: sa.Connection,
-    attributes: AttributeTable,
-    table: sa.Table,
-    query: ListQuery,
-    scope: sa.ColumnElement[bool] | None,
-) -> sa.Select[Any]:
+def _select(reading: Reading, resource: Resource, query: ListQuery) -> sa.Select[Any]:
+    table, attributes = resource.table, resource.attributes
     statement = sa.select(table)
+    scope = None if reading.config.policy.sees_all(reading.context) else _scope(resource.scope)
     if scope is not None:
         statement = statement.where(scope)
     for name, values in query.filters.items():
-        if name == "fixed_ips":
-            statement = statement.where(_with_fixed_ips(table, values))
+        special = resource.filters.get(name)
+        if special is not None:
+            statement = statement.where(special(reading, values))
             continue
         column = table.c.get(attributes.by_name[name].column_name)
         # An attribute without a column is always "none": nothing but null could match, and a filter is never null.
-        statement = statement.where(sa.false() if column is None else column.in_(list(values)))
+        statement = statement.where(sa.false() if column is None else _matches(column, values))
     keys = [(table.c[attributes.by_name[name].column_name], ascending) for name, ascending in query.sorts]
     if not any(column.name == "id" for column, _ in keys):
         keys.append((table.c.id, True))
     if query.page_reverse:
         keys = [(column, not ascending) for column, ascending in keys]
     if query.marker is not None:
-        row = connection.execute(sa.select(*(column for column, _ in keys)).where(table.c.id == query.marker)).first()
-        if row is None:
-            raise errors.HTTPBadRequest(f"marker {query.marker!r} is not the id of a {attributes.resource}")
-        statement = statement.where(_after([(c, asc, v) for (c, asc), v in zip(keys, row, strict=True)]))
-    statement = statement.order_by(*(column.asc() if ascending else column.desc() for column, ascending in keys))
+        if "\0" in query.marker:
+            raise errors.not_found(resource.name, query.marker)
+        marked = sa.select(*(column for column, _ in keys)).where(table.c.id == query.marker)
+        if scope is not None:
+            marked = marked.where(scope)
+        values_there = reading.connection.execute(marked, {_CALLER: reading.context.project_id}).first()
+        if values_there is None:
+            raise errors.not_found(resource.name, query.marker)
+        statement = statement.where(_after([(c, up, v) for (c, up), v in zip(keys, values_there, strict=True)]))
+    statement = statement.order_by(*(_ordered(column, ascending) for column, ascending in keys))
     return statement if query.limit is None else statement.limit(query.limit)
+
+
+def _matches(column: sa.Column[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Whether a column has one of the values. One that its type could not hold matches nothing."""
+    numeric = isinstance(column.type, sa.Integer)
+    if isinstance(column.type, (sa.Boolean, sa.Integer)):
+        values = [value for value in values if isinstance(value, int) and abs(value) < (1 << 63 if numeric else 2)]
+    elif isinstance(column.type, (sa.String, sa.Text)):
+        values = [value for value in values if isinstance(value, str) and "\x00" not in value]
+    return column.in_(list(values)) if values else sa.false()
+
+
+def _ordered(column: sa.Column[Any], ascending: bool) -> sa.ColumnElement[Any]:
+    """Nulls count as smallest, on every engine; so `_after` can say what follows them."""
+    direction = column.asc() if ascending else column.desc()
+    if not column.nullable:
+        return direction
+    return direction.nulls_first() if ascending else direction.nulls_last()
 
 
 def _after(keys: Sequence[tuple[sa.Column[Any], bool, Any]]) -> sa.ColumnElement[bool]:
@@ -210,20 +162,12 @@ def _after(keys: Sequence[tuple[sa.Column[Any], bool, Any]]) -> sa.ColumnElement
     alternatives = []
     for index, (column, ascending, value) in enumerate(keys):
         equal = [c.is_not_distinct_from(v) for c, _, v in keys[:index]]
-        alternatives.append(sa.and_(*equal, column > value if ascending else column < value))
+        alternatives.append(sa.and_(*equal, _beyond(column, ascending, value)))
     return sa.or_(*alternatives)
 
 
-def _with_fixed_ips(table: sa.Table, values: Sequence[tuple[str, str]]) -> sa.ColumnElement[bool]:
-    """Ports with an address that matches one value of every kind given (Networking v2.0: filter fixed_ips)."""
-    conditions = []
-    for key in {key for key, _ in values}:
-        wanted = [value for k, value in values if k == key]
-        column = ip_allocations.c.subnet_id if key == "subnet_id" else ip_allocations.c.ip_address
-        match = (
-            sa.or_(*(column.contains(value, autoescape=True) for value in wanted))
-            if key == "ip_address_substr"
-            else column.in_(wanted)
-        )
-        conditions.append(sa.exists().where(ip_allocations.c.port_id == table.c.id, match))
-    return sa.and_(*conditions)
+def _beyond(column: sa.Column[Any], ascending: bool, value: Any) -> sa.ColumnElement[bool]:
+    if value is None:
+        return column.is_not(None) if ascending else sa.false()
+    beyond: sa.ColumnElement[bool] = column > value if ascending else column < value
+    return sa.or_(beyond, column.is_(None)) if column.nullable and not ascending else beyond

@@ -12,7 +12,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from cove.db import Database
+from cove.db import Database, DatabaseContention, OutcomeUnknown
 from cove.network import errors
 
 T = TypeVar("T")
@@ -27,11 +27,18 @@ class Retry(Exception):
 async def write_retrying(
     db: Database, fn: Callable[[sa.Connection], T], *, after_commit: Callable[[T], None] | None = None
 ) -> T:
-    """`db.write`, again if it met a constraint or a concurrent change. Raises DatabaseRetriesExhausted."""
+    """`db.write`, again if it met a constraint or a concurrent change.
+
+    Raises DatabaseRetriesExhausted, OutcomeUnknown. Deadlocks and the like are run again below this, by the database.
+    """
     last: Exception | None = None
     for _ in range(ATTEMPTS_MAX):
         try:
             return await db.write(fn, after_commit=after_commit)
         except (IntegrityError, Retry) as error:
             last = error
+        except DatabaseContention as error:
+            raise errors.DatabaseRetriesExhausted(attempts=error.attempts) from error
+        except OutcomeUnknown as error:
+            raise errors.OutcomeUnknown(str(error)) from error
     raise errors.DatabaseRetriesExhausted(attempts=ATTEMPTS_MAX) from last

@@ -1,243 +1,312 @@
-"""Subnets inside a write transaction: create, update, delete; and the rules that their values must keep together."""
+"""Subnets: how they are shown, and creating, changing and deleting them inside a write transaction."""
 
 from __future__ import annotations
 
 import ipaddress
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from cove.network import errors, ipam, networks, notifier, queries
+from cove.db.idlist import ids_parameter, in_ids
+from cove.network import addresses, errors, ipam, networks, notifier, provisioning, subnetpools, tags
+from cove.network import subnet_rules as rules
+from cove.network.address_scopes import scopes_of_networks
+from cove.network.ipam import IPNetwork, network_of
 from cove.network.models import ip_allocations, ports, subnets
-from cove.network.rows import ACTIVE, Row, subnet_dict
-from cove.network.transaction import Transaction
+from cove.network.models import networks as networks_table
+from cove.network.rbac_policies import shared_with
+from cove.network.resource import Object, Resource
+from cove.network.rows import Row, new_row, standard
+from cove.network.tables.subnet import SUBNET
+from cove.network.transaction import Reading, Transaction
+from cove.network.validators_addresses import PREFIX_DELEGATION
 
-DNS_NAMESERVERS_MAX = 5
-HOST_ROUTES_MAX = 20
-DHCP_PREFIX_LENGTH_MAX = 30
-ROUTER_INTERFACE_OWNERS = ("network:router_interface", "network:ha_router_replicated_interface")
-
-_insert = sa.insert(subnets)
 _p = sa.bindparam
+_insert = sa.insert(subnets)
+_delete = sa.delete(subnets).where(subnets.c.id == _p("id"))
+_external = sa.select(networks_table.c.id).where(
+    in_ids(networks_table.c.id, "ids"), networks_table.c.router_external == sa.true()
+)
+_allocated = sa.select(ip_allocations.c.ip_address).where(ip_allocations.c.subnet_id == _p("id"))
+_give_back_all = sa.delete(ip_allocations).where(ip_allocations.c.subnet_id == _p("id"))
 _users = (
     sa.select(ip_allocations.c.port_id, ip_allocations.c.ip_address)
     .join(ports, ports.c.id == ip_allocations.c.port_id)
-    .where(ip_allocations.c.subnet_id == _p("id"), ports.c.device_owner.not_in(networks.AUTO_DELETE_OWNERS))
+    .where(ip_allocations.c.subnet_id == _p("id"))
     .limit(1)
 )
-_router_port = (
-    sa.select(ip_allocations.c.port_id)
-    .join(ports, ports.c.id == ip_allocations.c.port_id)
+_user = _users.where(ports.c.device_owner.not_in(networks.AUTO_DELETE_OWNERS))
+_router = _users.where(ports.c.device_owner.in_(ipam.ROUTER_INTERFACE_OWNERS))
+_gateway_router = _router.where(ip_allocations.c.ip_address == _p("address"))
+_its_servers = (
+    sa.select(ports.c.id, ports.c.project_id)
     .where(
-        ip_allocations.c.subnet_id == _p("id"),
-        ip_allocations.c.ip_address == _p("address"),
-        ports.c.device_owner.in_(ROUTER_INTERFACE_OWNERS),
+        ports.c.id.in_(sa.select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == _p("id"))),
+        ports.c.device_owner.in_(networks.AUTO_DELETE_OWNERS),
     )
+    .order_by(ports.c.id)
+)
+_of_port = (
+    sa.select(ip_allocations.c.subnet_id, ip_allocations.c.ip_address)
+    .where(ip_allocations.c.port_id == _p("id"))
+    .order_by(ip_allocations.c.position)
 )
 
 
-# --- rules -----------------------------------------------------------------------------------------------------------
+# --- showing ---------------------------------------------------------------------------------------------------------
 
 
-def check_dhcp(network: ipaddress.IPv4Network, enable_dhcp: bool) -> None:
-    """Refuse networks in which no DHCP server can work. Raises InvalidInput."""
-    if not enable_dhcp:
-        return
-    reasons = (
-        (network.prefixlen > DHCP_PREFIX_LENGTH_MAX, f"its prefix is longer than /{DHCP_PREFIX_LENGTH_MAX}"),
-        (network.is_multicast, "it is a multicast network"),
-        (network.is_loopback, "it is a loopback network"),
-        (int(network.network_address) == 0, "its first address is 0.0.0.0"),
+def subnet_dict(row: Row, tags: list[str], *, external: bool = False) -> Object:
+    """A subnet as the API and the agents see it. `external`: whether its network leads outside."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "network_id": row["network_id"],
+        "ip_version": row["ip_version"],
+        "cidr": row["cidr"],
+        "subnetpool_id": row["subnetpool_id"],
+        "gateway_ip": row["gateway_ip"],
+        "allocation_pools": row["allocation_pools"],
+        "enable_dhcp": row["enable_dhcp"],
+        "dns_nameservers": row["dns_nameservers"],
+        "host_routes": row["host_routes"],
+        "project_id": row["project_id"],
+        "tenant_id": row["project_id"],
+        "ipv6_ra_mode": row["ipv6_ra_mode"],
+        "ipv6_address_mode": row["ipv6_address_mode"],
+        "service_types": row["service_types"],
+        "dns_publish_fixed_ip": row["dns_publish_fixed_ip"],
+        "router:external": external,
+        **standard(row, tags),
+    }
+
+
+def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
+    """Subnets as the API shows them."""
+    tags_of = tags.of(reading, "subnet", [row["id"] for row in rows])
+    ids = ids_parameter({row["network_id"] for row in rows})
+    external = set(reading.connection.execute(_external, {"ids": ids}).scalars())
+    return [subnet_dict(row, tags_of.get(row["id"], []), external=row["network_id"] in external) for row in rows]
+
+
+def _on_networks(condition: sa.ColumnElement[bool], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        sa.false(), *(condition if value is True else ~condition for value in values if isinstance(value, bool))
     )
-    for applies, reason in reasons:
-        if applies:
-            raise errors.InvalidInput(reason=f"subnet {network} cannot have enable_dhcp: {reason}")
 
 
-def check_limits(subnet_id: str, values: Mapping[str, Any]) -> None:
-    """Refuse too many name servers or routes. Raises DNSNameServersExhausted, HostRoutesExhausted."""
-    if len(values.get("dns_nameservers") or ()) > DNS_NAMESERVERS_MAX:
-        raise errors.DNSNameServersExhausted(subnet_id=subnet_id, quota=DNS_NAMESERVERS_MAX)
-    if len(values.get("host_routes") or ()) > HOST_ROUTES_MAX:
-        raise errors.HostRoutesExhausted(subnet_id=subnet_id, quota=HOST_ROUTES_MAX)
+def _shared_filter(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    return _on_networks(subnets.c.network_id.in_(shared_with(reading.context, "network")), values)
 
 
-def check_overlap(network: ipaddress.IPv4Network, network_id: str, others: Sequence[Row]) -> None:
-    """Refuse a CIDR that overlaps another subnet of the same network. Raises InvalidInput."""
-    for other in others:
-        if network.overlaps(ipaddress.IPv4Network(other["cidr"])):
-            raise errors.InvalidInput(
-                reason=f"cidr {network} overlaps with subnet {other['id']} ({other['cidr']}) of network {network_id}"
-            )
+def _external_filter(_reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    outside = sa.select(networks_table.c.id).where(networks_table.c.router_external == sa.true())
+    return _on_networks(subnets.c.network_id.in_(outside), values)
 
 
-def resolve(attributes: Mapping[str, Any]) -> tuple[ipaddress.IPv4Network, str | None, list[dict[str, str]]]:
-    """CIDR, gateway and pools of a new subnet, with what was not given filled in. Raises the errors of `ipam`."""
-    if attributes["ip_version"] != 4:
-        raise errors.InvalidInput(reason=f"ip_version {attributes['ip_version']} is not supported yet; use 4")
-    network = ipaddress.IPv4Network(attributes["cidr"])
-    check_dhcp(network, attributes["enable_dhcp"])
-    if "gateway_ip" in attributes:
-        gateway_ip = attributes["gateway_ip"]
-    else:
-        first, last = ipam.host_range(network)
-        # A single-address subnet needs its address for the port.
-        gateway_ip = ipam.address_at(network, first) if last > first else None
-    if "allocation_pools" in attributes:
-        pools = list(attributes["allocation_pools"])
-        ipam.check_pools(network, pools)
-        ipam.check_gateway(network, gateway_ip, pools)
-    else:
-        ipam.check_gateway(network, gateway_ip, ())
-        pools = ipam.default_pools(network, gateway_ip)
-    return network, gateway_ip, pools
+# --- create ----------------------------------------------------------------------------------------------------------
 
 
-# --- transactions ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a new subnet gets that its request may leave open."""
+
+    network: IPNetwork
+    gateway_ip: str | None
+    pools: ipam.Pools
+    pool: Row | None
+    """The subnet pool that it comes from."""
 
 
-def create(tx: Transaction, subnet_id: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Make a subnet and its free ranges. Raises NetworkNotFound, NotAuthorized, InvalidInput, the errors of `ipam`."""
-    connection, network_id = tx.connection, attributes["network_id"]
-    network_row = queries.network_row(connection, tx.context, network_id)
-    if not tx.context.is_admin and network_row["project_id"] != tx.context.project_id:
-        raise errors.NotAuthorized(action=f"creating a subnet on network {network_id} of another project")
-    network, gateway_ip, pools = resolve(attributes)
-    check_limits("to be created", attributes)
-    check_overlap(network, network_id, queries.subnet_rows(connection, network_id))
-    row = {
-        "id": subnet_id,
-        "project_id": attributes["project_id"],
-        "name": attributes["name"],
-        "description": attributes["description"],
-        "revision_number": 1,
-        "created_at": tx.now_text,
-        "updated_at": tx.now_text,
-        "network_id": network_id,
-        "ip_version": 4,
-        "cidr": str(network),
-        "gateway_ip": gateway_ip,
-        "enable_dhcp": attributes["enable_dhcp"],
-        "dns_nameservers": attributes["dns_nameservers"],
-        "host_routes": attributes["host_routes"],
-        "allocation_pools": pools,
+def create(tx: Transaction, subnet_id: str, values: dict[str, Any]) -> Object:
+    """Make a subnet and its free ranges; hosts' ports get their address in it, if it is one where they make them.
+
+    Raises NetworkNotFound, BadRequest, InvalidInput, NetworkMTUSubnetConflict, the affinity errors, those of `ipam` and
+    those of cutting from a subnet pool.
+    """
+    network_id, version = values["network_id"], values["ip_version"]
+    network_row = networks.row_for_use(tx, network_id)
+    others = addresses.subnets_of(tx, network_id)
+    rules.check_mtu(network_id, network_row["mtu"], version)
+    rules.check_lists("to be created", version, values)
+    rules.check_ipv6_modes(version, values["ipv6_ra_mode"], values["ipv6_address_mode"], values["enable_dhcp"])
+    plan = _plan(tx, values)
+    rules.check_network(plan.network, version)
+    rules.check_dhcp(plan.network, values["enable_dhcp"])
+    rules.check_automatic(plan.network, values)
+    rules.check_overlap(plan.network, network_id, others)
+    scopes = scopes_of_networks(tx, [network_id]).get(network_id, (None, None)) if others else (None, None)
+    rules.check_affinity(plan.pool, version, others, scopes[0 if version == 4 else 1])
+
+    row = new_row(SUBNET, subnets, subnet_id, values, tx.now_text) | {
+        "cidr": str(plan.network),
+        "gateway_ip": plan.gateway_ip,
+        "allocation_pools": list(plan.pools),
+        "subnetpool_id": None if plan.pool is None else plan.pool["id"],
         "created_ns": time.time_ns(),
     }
-    connection.execute(_insert, row)
-    ipam.replace_ranges(connection, subnet_id, ipam.pool_ranges(network, pools))
+    tx.connection.execute(_insert, row)
+    ipam.add_ranges(tx.connection, subnet_id, ipam.pool_ranges(plan.network, plan.pools))
+    if addresses.is_automatic(row):
+        addresses.add_to_ports(tx, row)
     networks.touch(tx, network_id)
-    subnet = subnet_dict(row)
-    notifier.notify(
-        tx,
-        {"subnet": subnet, "network": queries.get_network(connection, tx.context, network_id)},
-        "subnet.create.end",
-    )
+    subnet = subnet_dict(row, [], external=network_row["router_external"])
+    network = networks.network_for_agents(network_row, [*(other["id"] for other in others), subnet_id])
+    notifier.notify(tx, {"subnet": subnet, "network": network}, "subnet.create.end")
     return subnet
 
 
-def update(tx: Transaction, subnet_id: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Change a subnet. Raises SubnetNotFound, GatewayIpInUse, and what `create` raises."""
-    connection = tx.connection
-    row = queries.subnet_row(connection, tx.context, subnet_id)
-    _own(tx, row)
-    network = ipaddress.IPv4Network(row["cidr"])
-    columns = {name: value for name, value in changes.items() if name in subnets.c and row[name] != value}
-    check_limits(subnet_id, columns)
-    if columns.get("enable_dhcp"):
-        check_dhcp(network, enable_dhcp=True)
-    pools: list[dict[str, str]] = (
-        columns["allocation_pools"] if "allocation_pools" in columns else row["allocation_pools"]
-    )
-    if "allocation_pools" in columns:
-        ipam.check_pools(network, pools)
+def _plan(tx: Transaction, values: Mapping[str, Any]) -> _Plan:
+    """CIDR, gateway and pools of a new subnet, with what was not given filled in."""
+    cidr, length = values.get("cidr"), values.get("prefixlen")
+    if cidr is not None and length is not None:
+        raise errors.BadRequest("cidr and prefixlen exclude each other; give one of them")
+    if values["subnetpool_id"] == PREFIX_DELEGATION:
+        raise errors.BadRequest("prefix delegation needs a router, and there are none here; name a subnet pool")
+    pool = subnetpools.pool_for(tx, values)
+    if cidr is not None:
+        network = network_of(cidr)
+        rules.check_network(network, values["ip_version"])
+    elif pool is None:
+        raise errors.BadRequest("the subnet needs a cidr, or a subnet pool that its prefix is to come from")
+    elif "allocation_pools" in values:
+        raise errors.BadRequest("allocation_pools need a cidr: the addresses are not known before the pool gives them")
+    else:
+        return _from_pool(tx, values, pool, pool["default_prefixlen"] if length is None else length)
+    if pool is not None:
+        subnetpools.cut(tx, pool, values["project_id"], network)
+    gateway = values["gateway_ip"] if "gateway_ip" in values else ipam.default_gateway(network)
+    return _Plan(network, gateway, rules.pools_of(network, values.get("allocation_pools"), gateway), pool)
+
+
+def _from_pool(tx: Transaction, values: Mapping[str, Any], pool: Row, length: int) -> _Plan:
+    """A subnet without a cidr: its gateway may say which network is meant, else it is any of that length."""
+    gateway = values.get("gateway_ip")
+    if gateway is not None:
+        if (":" in gateway) != (pool["ip_version"] == 6):
+            raise errors.InvalidInput(reason=f"gateway_ip {gateway} is not of IP version {pool['ip_version']}")
+        if length > (128 if pool["ip_version"] == 6 else 32):
+            raise errors.MaxPrefixSubnetAllocationError(prefixlen=length, max_prefixlen=pool["max_prefixlen"])
+        wanted = ipaddress.ip_network(f"{gateway}/{length}", strict=False)
+        network = subnetpools.cut(tx, pool, values["project_id"], wanted)
+    else:
+        network = subnetpools.cut(tx, pool, values["project_id"], length)
+        if "gateway_ip" not in values:
+            gateway = str(network.network_address + 1)
+    return _Plan(network, gateway, rules.pools_of(network, None, gateway), pool)
+
+
+# --- update ----------------------------------------------------------------------------------------------------------
+
+
+def update(tx: Transaction, row: Row, changes: dict[str, Any]) -> Object:
+    """Change a subnet. Raises InvalidInput, GatewayIpInUse, the errors of `ipam`."""
+    subnet_id, network_id = row["id"], row["network_id"]
+    network = network_of(row["cidr"])
+    columns = {column: changes[name] for name, column in SUBNET.columns if name in changes}
+    columns = {name: value for name, value in columns.items() if row[name] != value}
+    after = {**row, **columns}
+    rules.check_lists(subnet_id, row["ip_version"], columns)
+    if "enable_dhcp" in columns:
+        rules.check_dhcp(network, after["enable_dhcp"])
+        rules.check_ipv6_modes(row["ip_version"], row["ipv6_ra_mode"], row["ipv6_address_mode"], after["enable_dhcp"])
     if "gateway_ip" in columns and row["gateway_ip"] is not None:
-        holder = connection.execute(_router_port, {"id": subnet_id, "address": row["gateway_ip"]}).first()
-        if holder is not None:
-            raise errors.GatewayIpInUse(ip_address=row["gateway_ip"], port_id=holder[0])
-    if "gateway_ip" in columns or "allocation_pools" in columns:
-        ipam.check_gateway(network, columns.get("gateway_ip", row["gateway_ip"]), pools)
-    if columns:
-        connection.execute(
-            sa.update(subnets)
-            .where(subnets.c.id == subnet_id)
-            .values(**columns, revision_number=subnets.c.revision_number + 1, updated_at=tx.now_text)
-        )
-        tx.forget(row["network_id"])
+        _refuse_used_gateway(tx, row)
     if "allocation_pools" in columns:
-        taken = connection.execute(
-            sa.select(ip_allocations.c.ip_address).where(ip_allocations.c.subnet_id == subnet_id)
-        ).scalars()
-        offsets = [ipam.offset_of(network, address) for address in taken]
-        ipam.replace_ranges(connection, subnet_id, ipam.subtract(ipam.pool_ranges(network, pools), offsets))
+        ipam.check_pools(network, after["allocation_pools"])
+        columns["allocation_pools"] = after["allocation_pools"] = ipam.in_order(network, after["allocation_pools"])
+    if "gateway_ip" in columns or "allocation_pools" in columns:
+        ipam.check_gateway(network, after["gateway_ip"], after["allocation_pools"])
+    if not columns:
+        return view(tx, [row])[0]
+    columns |= {"revision_number": row["revision_number"] + 1, "updated_at": tx.now_text}
+    after |= columns
+    if "allocation_pools" in columns:
+        addresses.lock(tx, network_id)
+    tx.connection.execute(sa.update(subnets).where(subnets.c.id == subnet_id).values(**columns))
+    if "allocation_pools" in columns:
+        taken = tx.connection.execute(_allocated, {"id": subnet_id}).scalars()
+        ipam.replace_ranges(tx.connection, subnet_id, addresses.free_ranges(row, after["allocation_pools"], taken))
     if columns.get("enable_dhcp") is False:
-        _lift_dhcp_blocks(tx, row["network_id"])
-    subnet = queries.get_subnet(connection, tx.context, subnet_id)
-    if columns:
-        notifier.notify(tx, {"subnet": subnet}, "subnet.update.end")
+        provisioning.lift_where_unserved(tx, network_id)
+    networks.touch(tx, network_id)
+    subnet = view(tx, [after])[0]
+    notifier.notify(tx, {"subnet": subnet}, "subnet.update.end")
     return subnet
 
 
-def delete(tx: Transaction, subnet_id: str) -> dict[str, Any]:
-    """Remove a subnet; DHCP servers' addresses in it go with it. Raises SubnetNotFound, SubnetInUse."""
-    connection = tx.connection
-    row = queries.subnet_row(connection, tx.context, subnet_id)
-    _own(tx, row)
-    user = connection.execute(_users, {"id": subnet_id}).first()
+def _refuse_used_gateway(tx: Transaction, row: Row) -> None:
+    """A router's port has the address. Raises GatewayIpInUse."""
+    holder = tx.connection.execute(_gateway_router, {"id": row["id"], "address": row["gateway_ip"]}).first()
+    if holder is not None:
+        raise errors.GatewayIpInUse(ip_address=row["gateway_ip"], port_id=holder[0])
+
+
+# --- delete ----------------------------------------------------------------------------------------------------------
+
+
+def delete(tx: Transaction, row: Row) -> Object:
+    """Remove a subnet; DHCP servers' addresses in it go with it, and those that hosts make from their MAC address.
+
+    Raises SubnetInUse.
+    """
+    connection, subnet_id, network_id = tx.connection, row["id"], row["network_id"]
+    addresses.lock(tx, network_id)
+    automatic = addresses.is_automatic(row)
+    user = connection.execute(_router if automatic else _user, {"id": subnet_id}).first()
     if user is not None:
         raise errors.SubnetInUse(
             subnet_id=subnet_id,
             reason=f"one or more ports have an address from it, such as port {user[0]} ({user[1]})",
         )
-    holders = (
-        connection.execute(
-            sa.select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id).distinct()
-        )
-        .scalars()
-        .all()
-    )
-    before = {port_id: queries.port_fixed_ips(connection, port_id) for port_id in holders}
-    connection.execute(sa.delete(ip_allocations).where(ip_allocations.c.subnet_id == subnet_id))
-    for port_id, fixed_ips in before.items():
-        if queries.port_fixed_ips(connection, port_id):
-            connection.execute(
-                sa.update(ports)
-                .where(ports.c.id == port_id)
-                .values(revision_number=ports.c.revision_number + 1, updated_at=tx.now_text)
-            )
-            continue
-        # The DHCP server's port has nothing left to serve: its agent hears of that first, and stops.
-        connection.execute(sa.delete(ports).where(ports.c.id == port_id))
-        gone = {"id": port_id, "network_id": row["network_id"], "fixed_ips": fixed_ips}
-        notifier.notify(tx, {"port": gone}, "port.delete.end")
-    connection.execute(sa.delete(subnets).where(subnets.c.id == subnet_id))
-    networks.touch(tx, row["network_id"])
-    subnet = subnet_dict(row)
+    subnet = view(tx, [row])[0]
+    _remove_servers(tx, row)
+    holders = sa.select(ip_allocations.c.port_id).where(ip_allocations.c.subnet_id == subnet_id)
+    addresses.touch_ports(tx, ports.c.id.in_(holders))
+    connection.execute(_give_back_all, {"id": subnet_id})
+    connection.execute(_delete, {"id": subnet_id})
+    tags.remove(tx, [subnet_id])
+    provisioning.lift_where_unserved(tx, network_id)
+    networks.touch(tx, network_id)
     notifier.notify(tx, {"subnet": subnet}, "subnet.delete.end")
     return subnet
 
 
-def _lift_dhcp_blocks(tx: Transaction, network_id: str) -> None:
-    """No DHCP server will ever report the ports that have no address in a DHCP subnet now: they are ready."""
-    served = (
-        sa.exists()
-        .where(ip_allocations.c.port_id == ports.c.id, subnets.c.id == ip_allocations.c.subnet_id)
-        .where(subnets.c.enable_dhcp == sa.true())
-    )
-    tx.connection.execute(
-        sa.update(ports)
-        .where(ports.c.network_id == network_id, ports.c.dhcp_pending == sa.true(), ~served)
-        .values(
-            dhcp_pending=False,
-            status=sa.case((ports.c.admin_state_up == sa.true(), ACTIVE), else_=ports.c.status),
-            revision_number=ports.c.revision_number + 1,
-            updated_at=tx.now_text,
-        )
-    )
+def _remove_servers(tx: Transaction, row: Row) -> None:
+    """DHCP servers' ports that have no address but in this subnet go: they have nothing left to serve."""
+    for port_id, project_id in tx.connection.execute(_its_servers, {"id": row["id"]}).all():
+        fixed_ips = [
+            {"subnet_id": subnet_id, "ip_address": address}
+            for subnet_id, address in tx.connection.execute(_of_port, {"id": port_id})
+        ]
+        if any(entry["subnet_id"] != row["id"] for entry in fixed_ips):
+            continue
+        tx.connection.execute(sa.delete(ports).where(ports.c.id == port_id))
+        tx.count("port", project_id, -1)
+        tags.remove(tx, [port_id])
+        # The agent hears of that first, and stops.
+        gone = {"id": port_id, "network_id": row["network_id"], "fixed_ips": fixed_ips}
+        notifier.notify(tx, {"port": gone}, "port.delete.end")
 
 
-def _own(tx: Transaction, row: Row) -> None:
-    """Others' subnets may be visible (shared network) without being theirs to change."""
-    if not tx.context.is_admin and row["project_id"] != tx.context.project_id:
-        raise errors.NotAuthorized(action=f"changing subnet {row['id']} of another project")
+_FILTERS: Mapping[str, Any] = {
+    "shared": _shared_filter,
+    "router:external": _external_filter,
+    **tags.filters(subnets),
+}
+
+RESOURCE = Resource(
+    attributes=SUBNET,
+    table=subnets,
+    view=view,
+    scope=addresses.subnet_scope,
+    create=create,
+    update=update,
+    delete=delete,
+    filters=_FILTERS,
+    parent=("network", "network_id"),
+    tagged=True,
+)

@@ -39,6 +39,10 @@ class FakeBus:
     failures: int = 0
     error: Exception = field(default_factory=lambda: BusError("not connected"))
     gate: asyncio.Event | None = None
+    shared: bool = True
+
+    def reaches(self, target: Target) -> bool:
+        return True
 
     async def start(self) -> None:
         pass
@@ -159,6 +163,11 @@ class Cloud:
         await self.service.drained()
         sent, self.bus.sent = self.bus.sent, []
         return sent
+
+    async def free(self) -> list[tuple[int, int]]:
+        """The free ranges of all subnets: first and last offset."""
+        ranges = await self.rows("SELECT first, last FROM subnet_free_ranges ORDER BY subnet_id, first")
+        return [(int(first, 16), int(last, 16)) for first, last in ranges]
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self.db.read(lambda connection: [tuple(row) for row in connection.exec_driver_sql(sql)])

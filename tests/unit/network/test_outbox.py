@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cove.db import Database, DatabaseBusy
-from cove.network import outbox
+from cove.network import outbox, outbox_table
 from cove.network.models import outbox as table
 from tests.unit.network.fakes import HOST, Cloud, cloud, copy_database
 
@@ -109,7 +109,7 @@ async def test_a_message_that_cannot_be_sent_does_not_stop_the_others(c: Cloud) 
 
 async def test_a_slow_bus_does_not_fill_the_memory(c: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "MEMORY_ENTRIES_MAX", 5)
-    monkeypatch.setattr(outbox, "LOAD_MAX", 3)
+    monkeypatch.setattr(outbox_table, "LOAD_MAX", 3)
     network = await c.network()
     await c.subnet(network, "10.0.0.0/16")
     await c.sent()
@@ -174,7 +174,7 @@ async def test_a_caller_that_goes_away_after_its_commit(c: Cloud) -> None:
     ("ids", "spans"), [([], []), ([1], [(1, 1)]), ([1, 2, 3], [(1, 3)]), ([1, 2, 5, 6, 9], [(1, 2), (5, 6), (9, 9)])]
 )
 def test_spans(ids: list[int], spans: list[tuple[int, int]]) -> None:
-    assert outbox._spans(ids) == spans
+    assert outbox_table.spans(ids) == spans
 
 
 async def test_ids_are_never_used_again(c: Cloud) -> None:

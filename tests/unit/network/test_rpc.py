@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cove.network import errors
-from cove.network.rpc import dhcp_device_id
+from cove.network.scheduler import dhcp_device_id
 from tests.unit.network.fakes import HOST, Cloud
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -40,7 +40,7 @@ async def test_report_state(c: Cloud) -> None:
     assert await c.report("node2") == "alive"
     await c.db.write(lambda x: x.exec_driver_sql("UPDATE agents SET heartbeat_at = heartbeat_at - 76") and None)
     assert await c.report("node2") == "revived"
-    agents = {agent["host"]: agent for agent in await c.service.plugin.list_agents()}
+    agents = {agent["host"]: agent for agent in await c.find("agent")}
     assert (agents["node2"]["alive"], agents[HOST]["alive"]) == (True, False)
     assert agents["node2"]["configurations"] == {}
 
