@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from cove.dhcp.decisions import PortKnown, is_older
-from cove.dhcp.models import NetworkInfo, PortInfo, SubnetInfo
+from cove.dhcp.models import NetworkInfo, PortInfo, Serving, SubnetInfo
 
 DELETED_PORTS_MAX = 100_000
 
@@ -27,6 +27,7 @@ class CachedNetwork:
         self.subnets: dict[str, SubnetInfo] = {subnet.id: subnet for subnet in info.subnets}
         self._ports: dict[str, PortInfo] = {}
         self._port_by_mac: dict[str, str] = {}
+        self._port_by_address: dict[str, str] = {}
         for port in info.ports:
             self._put(port)
 
@@ -39,13 +40,18 @@ class CachedNetwork:
         """The subnets to serve, in the order of their ids."""
         return tuple(self.subnets[key] for key in sorted(self.subnets) if self.subnets[key].serves_dhcp)
 
-    def dhcp_cidrs(self) -> frozenset[str]:
-        """The CIDRs to serve."""
-        return frozenset(subnet.cidr for subnet in self.subnets.values() if subnet.serves_dhcp)
+    def servings(self) -> frozenset[Serving]:
+        """How the subnets are to be served."""
+        return frozenset(subnet.serving for subnet in self.subnets.values() if subnet.serves_dhcp)
 
     def port_by_mac(self, mac_address: str) -> PortInfo | None:
         """The port with the MAC (lower case), which is unique within a network."""
         port_id = self._port_by_mac.get(mac_address)
+        return self._ports.get(port_id) if port_id is not None else None
+
+    def port_by_address(self, ip_address: str) -> PortInfo | None:
+        """The port with the address (in its usual form), which is unique within a network."""
+        port_id = self._port_by_address.get(ip_address)
         return self._ports.get(port_id) if port_id is not None else None
 
     def port_by_device_id(self, device_id: str) -> PortInfo | None:
@@ -54,21 +60,27 @@ class CachedNetwork:
 
     def _put(self, port: PortInfo) -> PortInfo | None:
         before = self._ports.get(port.id)
-        if before is not None and before.mac_address != port.mac_address:
-            self._forget_mac(before)
+        if before is not None:
+            self._forget_keys(before)
         self._ports[port.id] = port
         self._port_by_mac[port.mac_address] = port.id
+        for fixed in port.fixed_ips:
+            self._port_by_address[fixed.ip_address] = port.id
         return before
 
     def _remove(self, port_id: str) -> PortInfo | None:
         before = self._ports.pop(port_id, None)
         if before is not None:
-            self._forget_mac(before)
+            self._forget_keys(before)
         return before
 
-    def _forget_mac(self, port: PortInfo) -> None:
+    def _forget_keys(self, port: PortInfo) -> None:
+        """Forget its MAC and addresses, unless they are another port's by now."""
         if self._port_by_mac.get(port.mac_address) == port.id:
             del self._port_by_mac[port.mac_address]
+        for fixed in port.fixed_ips:
+            if self._port_by_address.get(fixed.ip_address) == port.id:
+                del self._port_by_address[fixed.ip_address]
 
 
 class NetworkCache:

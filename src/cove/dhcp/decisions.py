@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum
 
+from cove.dhcp.models import Serving
+
 
 class Action(Enum):
     """What to do with a network's DHCP server."""
@@ -20,8 +22,8 @@ class Action(Enum):
     DISABLE = "disable"
 
 
-class Cidrs(Enum):
-    """The CIDRs of the subnets with DHCP now, compared with those cached."""
+class Subnets(Enum):
+    """The subnets with DHCP now, compared with those cached: CIDR and, for IPv6, who advertises what."""
 
     SAME = "same as cached"
     DIFFERENT = "different, at least one"
@@ -54,10 +56,10 @@ ENABLE_TABLE: dict[tuple[bool, bool], Action] = {
 }
 """A network that is not cached yet, freshly fetched."""
 
-REFRESH_TABLE: dict[Cidrs, Action] = {
-    Cidrs.SAME: Action.RELOAD_ALLOCATIONS,
-    Cidrs.DIFFERENT: Action.RESTART,
-    Cidrs.NONE: Action.DISABLE,
+REFRESH_TABLE: dict[Subnets, Action] = {
+    Subnets.SAME: Action.RELOAD_ALLOCATIONS,
+    Subnets.DIFFERENT: Action.RESTART,
+    Subnets.NONE: Action.DISABLE,
 }
 """A cached network whose subnets may have changed."""
 
@@ -79,25 +81,29 @@ RELOAD_TABLE: dict[bool, Action] = {
 """What reload_allocations comes to."""
 
 
-def compare_cidrs(cached: Collection[str], now: Collection[str]) -> Cidrs:
-    """Classify the CIDRs with DHCP now against those cached."""
+def compare_subnets(cached: Collection[Serving], now: Collection[Serving]) -> Subnets:
+    """Classify the subnets with DHCP now against those cached."""
     if not now:
-        return Cidrs.NONE
-    return Cidrs.SAME if set(cached) == set(now) else Cidrs.DIFFERENT
+        return Subnets.NONE
+    return Subnets.SAME if set(cached) == set(now) else Subnets.DIFFERENT
 
 
 def on_refresh(
-    *, cached: bool, admin_state_up: bool, cached_cidrs: Collection[str] = (), cidrs: Collection[str] = ()
+    *,
+    cached: bool,
+    admin_state_up: bool,
+    cached_subnets: Collection[Serving] = (),
+    subnets: Collection[Serving] = (),
 ) -> Action:
     """refresh_dhcp_helper: a subnet (or the network) was created, updated or deleted.
 
     A cached network that was set down is disabled; otherwise see ENABLE_TABLE and REFRESH_TABLE.
     """
     if not cached:
-        return ENABLE_TABLE[admin_state_up, bool(cidrs)]
+        return ENABLE_TABLE[admin_state_up, bool(subnets)]
     if not admin_state_up:
         return Action.DISABLE
-    return REFRESH_TABLE[compare_cidrs(cached_cidrs, cidrs)]
+    return REFRESH_TABLE[compare_subnets(cached_subnets, subnets)]
 
 
 def on_port(known: PortKnown, owner: PortOwner) -> Action:

@@ -16,6 +16,8 @@ from cove.linux import links, namespaces
 
 ID_LENGTH = 11
 INTERFACE_PREFIX, TAP_PREFIX = "ns-", "tap"
+SERVER_IPV6 = {"accept_ra": 0, "autoconf": 0, "accept_dad": 0, "dad_transmits": 0}
+"""net.ipv6.conf of the DHCP server's device."""
 
 
 def namespace_name(network_id: str) -> str:
@@ -57,6 +59,7 @@ async def plug(
     namespace = namespace_name(network_id)
     interface = interface_name(port.id)
     created = await asyncio.to_thread(namespaces.create, namespace)
+    await links.set_ipv6("default", SERVER_IPV6, namespace=namespace)  # in force before a device has an address
     if not created:
         await _remove_interfaces(namespace, keep=interface)
     bridge = bridge_name(network_id)
@@ -72,6 +75,9 @@ async def plug(
         mtu=mtu,
         peer_mac_address=port.mac_address,
     )
+    # The namespace serves: it takes no advice from advertisements, its own come back to it, and its addresses are the
+    # database's, so that nobody has to wait a second for each to be found unique.
+    await links.set_ipv6(interface, SERVER_IPV6, namespace=namespace)
     await links.disable_tx_checksum_offload(interface, namespace=namespace)
     await links.ensure_addresses(interface, addresses, namespace=namespace)
 

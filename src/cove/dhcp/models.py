@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError, ip_address, ip_network
-from typing import Any, TypeVar
+from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
+from typing import Any, NamedTuple, TypeVar
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import msgspec
@@ -30,6 +30,11 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9:._*-]{1,255}")
 
 CLIENT_ID_OPTIONS = frozenset({"client-id", "61"})
 """Options of a port that say what its client is known by; they become part of its reservation."""
+
+SLAAC, STATEFUL, STATELESS = "slaac", "dhcpv6-stateful", "dhcpv6-stateless"
+IPV6_MODES = frozenset({SLAAC, STATEFUL, STATELESS, None})
+"""How hosts of an IPv6 subnet come to their addresses; None: not by us."""
+SLAAC_PREFIX_LENGTH = 64
 
 
 class FixedIp(msgspec.Struct, frozen=True):
@@ -62,6 +67,14 @@ class HostRoute(msgspec.Struct, frozen=True):
     nexthop: str
 
 
+class Serving(NamedTuple):
+    """What of a subnet ends up in the server's command line."""
+
+    cidr: str
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
+
+
 class SubnetInfo(msgspec.Struct, frozen=True):
     """A subnet."""
 
@@ -73,11 +86,18 @@ class SubnetInfo(msgspec.Struct, frozen=True):
     gateway_ip: str | None = None
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[HostRoute, ...] = ()
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
 
     @property
     def serves_dhcp(self) -> bool:
-        """Whether the agent serves it: IPv4 with DHCP."""
-        return self.enable_dhcp and self.ip_version == 4
+        """Whether the agent has a port with an address in it, and answers there: of either IP version."""
+        return self.enable_dhcp
+
+    @property
+    def serving(self) -> Serving:
+        """All that decides how it is served, but for its options: another one takes a new server."""
+        return Serving(self.cidr, self.ipv6_ra_mode, self.ipv6_address_mode)
 
 
 class PortInfo(msgspec.Struct, frozen=True):
@@ -113,9 +133,9 @@ class NetworkInfo(msgspec.Struct, frozen=True):
         """The subnets to serve, in the order of their ids."""
         return tuple(sorted((subnet for subnet in self.subnets if subnet.serves_dhcp), key=_id_of))
 
-    def dhcp_cidrs(self) -> frozenset[str]:
-        """The CIDRs to serve."""
-        return frozenset(subnet.cidr for subnet in self.subnets if subnet.serves_dhcp)
+    def servings(self) -> frozenset[Serving]:
+        """How the subnets are to be served."""
+        return frozenset(subnet.serving for subnet in self.subnets if subnet.serves_dhcp)
 
 
 def _id_of(subnet: SubnetInfo) -> str:
@@ -154,24 +174,33 @@ def decode_network(payload: Any) -> tuple[NetworkInfo, list[InvalidPayload]]:
 
 
 def decode_subnet(payload: Any) -> SubnetInfo:
-    """A subnet from its RPC form. Raises InvalidPayload."""
+    """A subnet from its RPC form, its addresses in their usual form. Raises InvalidPayload."""
+    if isinstance(payload, dict):
+        payload = {key: value for key, value in payload.items() if value is not None}
     subnet = _convert(payload, SubnetInfo, "subnet")
     check_id("subnet id", subnet.id)
     check_id("subnet network_id", subnet.network_id)
     what = f"subnet {subnet.id}"
-    _parsed(f"{what}: cidr", subnet.cidr, ip_network)
-    if subnet.gateway_ip is not None:
-        _parsed(f"{what}: gateway_ip", subnet.gateway_ip, ip_address)
-    for server in subnet.dns_nameservers:
-        _parsed(f"{what}: dns_nameservers", server, ip_address)
+    cidr = _parsed(f"{what}: cidr", subnet.cidr, ip_network)
+    if cidr.version != subnet.ip_version:
+        raise InvalidPayload(f"{what}: cidr {subnet.cidr!r} is not of ip_version {subnet.ip_version}")
+    for name, mode in (("ipv6_ra_mode", subnet.ipv6_ra_mode), ("ipv6_address_mode", subnet.ipv6_address_mode)):
+        if mode not in IPV6_MODES:
+            raise InvalidPayload(f"{what}: {name} {mode!r} is none of {SLAAC}, {STATEFUL}, {STATELESS}")
+        if mode is not None and subnet.ip_version != 6:
+            raise InvalidPayload(f"{what}: {name} {mode!r} is for IPv6 only, and this is IPv{subnet.ip_version}")
+    gateway_ip = subnet.gateway_ip
+    if gateway_ip is not None:
+        gateway_ip = _address(f"{what}: gateway_ip", gateway_ip)
+    servers = tuple(_address(f"{what}: dns_nameservers", server) for server in subnet.dns_nameservers)
     for route in subnet.host_routes:
         _parsed(f"{what}: host_routes destination", route.destination, ip_network)
         _parsed(f"{what}: host_routes nexthop", route.nexthop, ip_address)
-    return subnet
+    return msgspec.structs.replace(subnet, cidr=str(cidr), gateway_ip=gateway_ip, dns_nameservers=servers)
 
 
 def decode_port(payload: Any) -> PortInfo:
-    """A port from its RPC form, its MAC in lower case. Raises InvalidPayload."""
+    """A port from its RPC form, its MAC in lower case, its addresses in their usual form. Raises InvalidPayload."""
     if isinstance(payload, dict):
         payload = {key: value for key, value in payload.items() if value is not None}
     port = _convert(payload, PortInfo, "port")
@@ -181,13 +210,16 @@ def decode_port(payload: Any) -> PortInfo:
     mac_address = port.mac_address.lower()
     if not _MAC.fullmatch(mac_address):
         raise InvalidPayload(f"{what}: mac_address {port.mac_address!r} is not of the form fa:16:3e:00:00:01")
+    fixed_ips = []
     for fixed in port.fixed_ips:
         check_id(f"{what}: fixed_ips subnet_id", fixed.subnet_id)
-        _parsed(f"{what}: fixed_ips ip_address", fixed.ip_address, ip_address)
+        fixed_ips.append(FixedIp(fixed.subnet_id, _address(f"{what}: fixed_ips ip_address", fixed.ip_address)))
+    names = []
     for name in port.dns_assignment:
-        _parsed(f"{what}: dns_assignment ip_address", name.ip_address, ip_address)
+        address = _address(f"{what}: dns_assignment ip_address", name.ip_address)
         check_host_name(f"{what}: dns_assignment hostname", name.hostname)
         check_host_name(f"{what}: dns_assignment fqdn", name.fqdn)
+        names.append(DnsAssignment(address, name.hostname, name.fqdn))
     for option in port.extra_dhcp_opts:
         if not _OPTION_NAME.fullmatch(option.opt_name):
             raise InvalidPayload(
@@ -201,7 +233,9 @@ def decode_port(payload: Any) -> PortInfo:
             raise InvalidPayload(
                 f"{what}: extra_dhcp_opts {option.opt_name} {option.opt_value!r}: use letters, digits and : . _ * -"
             )
-    return msgspec.structs.replace(port, mac_address=mac_address)
+    return msgspec.structs.replace(
+        port, mac_address=mac_address, fixed_ips=tuple(fixed_ips), dns_assignment=tuple(names)
+    )
 
 
 def check_id(what: str, value: str) -> str:
@@ -221,14 +255,19 @@ def check_host_name(what: str, value: str) -> str:
     raise InvalidPayload(f"{what} {value!r} is not a DNS name")
 
 
-def network_of(subnet: SubnetInfo) -> IPv4Network:
-    """The CIDR of an IPv4 subnet, parsed. Raises InvalidPayload if it is of another version."""
-    return _parsed(f"subnet {subnet.id}: cidr", subnet.cidr, IPv4Network)
+def network_of(subnet: SubnetInfo) -> IPv4Network | IPv6Network:
+    """The CIDR of a subnet, parsed. Raises InvalidPayload."""
+    return _parsed(f"subnet {subnet.id}: cidr", subnet.cidr, ip_network)
 
 
 def is_ipv4(address: str) -> bool:
     """Whether the (valid) address is IPv4."""
-    return isinstance(ip_address(address), IPv4Address)
+    return ":" not in address
+
+
+def _address(what: str, value: str) -> str:
+    """The address in its usual form, which is also the one that dnsmasq and the kernel write."""
+    return str(_parsed(what, value, ip_address))
 
 
 def _parsed(what: str, value: str, parse: Callable[[str], T]) -> T:

@@ -198,8 +198,8 @@ class NetworkWorker:
         action = decisions.on_refresh(
             cached=cached is not None,
             admin_state_up=info.admin_state_up,
-            cached_cidrs=cached.dhcp_cidrs() if cached is not None else (),
-            cidrs=info.dhcp_cidrs(),
+            cached_subnets=cached.servings() if cached is not None else (),
+            subnets=info.servings(),
         )
         network = self._context.cache.put(info)
         log.debug("network refreshed", network_id=self.network_id, action=action.value)
@@ -380,7 +380,7 @@ class NetworkWorker:
         return PortOwner.OWN_SAME_IPS if known else PortOwner.OWN_NEW_IPS
 
     async def _reload_allocations(self, network: CachedNetwork, changes: list[PortChange]) -> None:
-        action = decisions.on_reload(any_dhcp_subnet=bool(network.dhcp_cidrs()) and network.admin_state_up)
+        action = decisions.on_reload(any_dhcp_subnet=bool(network.servings()) and network.admin_state_up)
         if action is Action.DISABLE:
             if self._driver is not None:
                 await self._disable()
@@ -421,11 +421,15 @@ class NetworkWorker:
 
     def _on_exchange(self, exchange: Exchange) -> None:
         network = self._context.cache.get(self.network_id)
-        port = network.port_by_mac(exchange.mac_address) if network is not None else None
+        port: PortInfo | None = None
+        if network is not None:
+            port = network.port_by_mac(exchange.mac_address)
+            if port is None and exchange.ip_address is not None:  # a DHCPv6 client need not tell its MAC
+                port = network.port_by_address(exchange.ip_address)
         if port is None:
             return
-        detail: dict[str, Any] = {"ip_address": exchange.ip_address, "mac_address": exchange.mac_address}
-        if exchange.kind == "DHCPACK":
+        detail: dict[str, Any] = {"ip_address": exchange.ip_address, "mac_address": port.mac_address}
+        if exchange.gives_lease:
             detail["lease_s"] = self._context.lease_duration_s
         self._mark(port.id, exchange.kind, **detail)
 

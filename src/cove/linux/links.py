@@ -15,7 +15,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -33,6 +33,7 @@ T = TypeVar("T")
 NAME_LENGTH_MAX = 15
 REQUEST_TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_IFA_F_NODAD = 0x02
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER = 0x400454CA, 0x400454CB, 0x400454CC
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
@@ -203,6 +204,35 @@ async def ensure_addresses(name: str, wanted: Iterable[str], *, namespace: str |
     """
     interfaces = {str(ip_interface(address)): ip_interface(address) for address in wanted}
     return await _request(namespace, lambda ipr: _ensure_addresses(ipr, _valid(name), interfaces))
+
+
+async def set_ipv6(name: str, values: Mapping[str, int], *, namespace: str | None = None) -> None:
+    """Set the link's `net.ipv6.conf` switches ("default": of links yet to come). No error where there is no IPv6."""
+    directory = Path("/proc/sys/net/ipv6/conf") / _valid(name)
+
+    def write() -> None:
+        for key, value in values.items():
+            switch = directory / key
+            try:
+                if switch.read_text().strip() != str(value):
+                    switch.write_text(str(value))
+            except FileNotFoundError:
+                pass  # no IPv6 in this kernel, or the link has just gone
+
+    await namespaces.run(namespace, write)
+
+
+async def hand_over_bridged(name: str, *, namespace: str | None = None) -> None:
+    """Have the kernel show a bridge's IP frames to its IP hooks (br_netfilter), and track their connections there.
+
+    Raises LinkError if there is no such bridge, OSError/NetlinkError if the kernel cannot.
+    """
+
+    def change(ipr: Any) -> None:
+        index = _must_find(ipr, _valid(name)).index
+        ipr.link("set", index=index, kind="bridge", br_nf_call_iptables=1, br_nf_call_ip6tables=1)
+
+    await _request(namespace, change)
 
 
 async def disable_tx_checksum_offload(name: str, *, namespace: str | None = None) -> None:
@@ -378,6 +408,8 @@ def _ensure_addresses(ipr: Any, name: str, wanted: dict[str, IPv4Interface | IPv
         spec: dict[str, Any] = {"address": str(interface.ip), "prefixlen": interface.network.prefixlen}
         if interface.version == 4:
             spec["broadcast"] = str(interface.network.broadcast_address)
+        else:
+            spec["flags"] = _IFA_F_NODAD  # it comes from the database, which gives no address twice
         try:
             ipr.addr("add", index=index, **spec)
         except NetlinkError as error:

@@ -10,17 +10,20 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cove.bus import LocalBus, Target
+from cove.compute.guest import packages
 from cove.config import Settings
 from cove.dhcp import DhcpAgent, devices
 from cove.linux import links, namespaces
 from cove.timeline import Timeline
+
+from .clients6 import Clients6
 
 HOST = "testhost"
 
@@ -146,7 +149,7 @@ class FakeServer:
             "id": str(uuid.uuid4()),
             "network_id": network_id,
             "cidr": cidr,
-            "ip_version": 4,
+            "ip_version": ip_network(cidr).version,
             "enable_dhcp": True,
             "gateway_ip": gateway,
             "dns_nameservers": [],
@@ -175,16 +178,15 @@ class FakeServer:
         self.networks[network_id]["ports"][port["id"]] = port
         return port
 
-    def add_port(self, network_id: str, ip: str, mac: str | None = None, **values: Any) -> dict[str, Any]:
+    def add_port(
+        self, network_id: str, ips: str | tuple[str, ...], mac: str | None = None, **values: Any
+    ) -> dict[str, Any]:
         """A port in the database, without telling anybody."""
-        network = self.networks[network_id]
-        subnet_id = next(
-            key
-            for key, subnet in network["subnets"].items()
-            if ip_network(f"{ip}/32").subnet_of(ip_network(subnet["cidr"]))  # type: ignore[arg-type]
-        )
+        subnets = self.networks[network_id]["subnets"]
         port = self.make_port(network_id, "vm", "compute:nova", mac)
-        port["fixed_ips"] = [{"subnet_id": subnet_id, "ip_address": ip}]
+        for ip in (ips,) if isinstance(ips, str) else ips:
+            subnet_id = next(key for key, subnet in subnets.items() if ip_address(ip) in ip_network(subnet["cidr"]))
+            port["fixed_ips"].append({"subnet_id": subnet_id, "ip_address": ip})
         port.update(values)
         return port
 
@@ -201,8 +203,10 @@ class FakeServer:
         await self.cast("network_create_end", network={"id": network_id})
         return network_id
 
-    async def create_port(self, network_id: str, ip: str, mac: str | None = None, **values: Any) -> dict[str, Any]:
-        port = self.add_port(network_id, ip, mac, **values)
+    async def create_port(
+        self, network_id: str, ips: str | tuple[str, ...], mac: str | None = None, **values: Any
+    ) -> dict[str, Any]:
+        port = self.add_port(network_id, ips, mac, **values)
         await self.cast("port_create_end", port=port)
         return port
 
@@ -282,6 +286,26 @@ class Clients:
         for namespace, tap in self._made:
             await links.delete(tap)
             namespaces.remove(namespace)
+
+
+@pytest.fixture(scope="session")
+def dhcpcd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DHCPv6 client that the guest has, too."""
+    where = tmp_path_factory.mktemp("dhcpcd")
+
+    async def fetch() -> Path:
+        package = await packages.show("dhcpcd-base")
+        await packages.run("dpkg", "-x", str(await packages.download(package, where)), str(where))
+        return where / "usr" / "sbin" / "dhcpcd"
+
+    return asyncio.run(fetch())
+
+
+@pytest.fixture
+async def clients6(state_dir, dhcpcd) -> AsyncIterator[Clients6]:
+    clients = Clients6(state_dir, dhcpcd)
+    yield clients
+    await clients.close()
 
 
 @pytest.fixture

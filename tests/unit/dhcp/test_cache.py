@@ -115,8 +115,8 @@ def test_dhcp_subnets_and_device_ids(cache):
         )
     )
     found = cache.get(NETWORK)
-    assert [item.id for item in found.dhcp_subnets()] == [SUBNET, SUBNET_2]
-    assert found.dhcp_cidrs() == {"1.1.1.0/24", "2.2.2.0/24"}
+    assert [item.id for item in found.dhcp_subnets()] == [uid(4), SUBNET, SUBNET_2]
+    assert {serving.cidr for serving in found.servings()} == {"1.1.1.0/24", "2.2.2.0/24", "fd00::/64"}
     assert found.port_by_device_id("dhcp-x").id == port(1).id
     assert found.port_by_device_id("dhcp-y") is None
 

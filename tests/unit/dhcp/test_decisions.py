@@ -7,9 +7,11 @@ import itertools
 import pytest
 
 from cove.dhcp import decisions
-from cove.dhcp.decisions import Action, Cidrs, PortKnown, PortOwner
+from cove.dhcp.decisions import Action, PortKnown, PortOwner, Subnets
+from cove.dhcp.models import SLAAC, STATEFUL, STATELESS, Serving
 
-A, B = "1.1.1.0/24", "1.1.2.0/24"
+A, B = Serving("1.1.1.0/24"), Serving("1.1.2.0/24")
+SIX, SIX_STATEFUL = Serving("fd77::/64", SLAAC, SLAAC), Serving("fd77::/64", STATEFUL, STATEFUL)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,12 @@ A, B = "1.1.1.0/24", "1.1.2.0/24"
         (True, True, (A, B), (A,), Action.RESTART),
         (True, True, (A,), (B,), Action.RESTART),
         (True, True, (), (A,), Action.RESTART),
+        (False, True, (), (SIX,), Action.ENABLE),
+        (True, True, (A, SIX), (SIX, A), Action.RELOAD_ALLOCATIONS),
+        (True, True, (A,), (A, SIX), Action.RESTART),
+        (True, True, (SIX,), (SIX_STATEFUL,), Action.RESTART),
+        (True, True, (SIX,), (Serving("fd77::/64", None, SLAAC),), Action.RESTART),
+        (True, True, (SIX,), (Serving("fd77::/64", STATELESS, STATELESS),), Action.RESTART),
         (True, True, (A,), (), Action.DISABLE),
         (True, True, (), (), Action.DISABLE),
         (True, False, (A,), (A,), Action.DISABLE),
@@ -32,7 +40,7 @@ A, B = "1.1.1.0/24", "1.1.2.0/24"
     ],
 )
 def test_refresh(cached, up, before, now, action):
-    assert decisions.on_refresh(cached=cached, admin_state_up=up, cached_cidrs=before, cidrs=now) is action
+    assert decisions.on_refresh(cached=cached, admin_state_up=up, cached_subnets=before, subnets=now) is action
 
 
 @pytest.mark.parametrize(
@@ -53,7 +61,7 @@ def test_port(known, owner, action):
 def test_every_combination_has_an_action():
     for known, owner in itertools.product(PortKnown, PortOwner):
         assert isinstance(decisions.on_port(known, owner), Action)
-    assert set(decisions.REFRESH_TABLE) == set(Cidrs)
+    assert set(decisions.REFRESH_TABLE) == set(Subnets)
     assert set(decisions.ENABLE_TABLE) == set(itertools.product((True, False), repeat=2))
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.dhcp.drivers import dnsmasq_args, leases, release
-from cove.dhcp.drivers.base import Exchange, ServedNetwork
+from cove.dhcp.drivers import dnsmasq_args, release
+from cove.dhcp.drivers.base import Exchange
 from cove.dhcp.drivers.dnsmasq_log import (
     FileNoticed,
     FileRead,
@@ -19,18 +19,15 @@ from cove.dhcp.drivers.dnsmasq_log import (
     LogEvent,
     LogParser,
     Reloading,
+    mac_of_duid,
     parse_line,
 )
-from cove.dhcp.drivers.leases import Lease, LeaseTable
-from cove.dhcp.models import SubnetInfo
+from cove.dhcp.models import SLAAC, STATEFUL, STATELESS, SubnetInfo
 
-from .builders import NETWORK, SUBNET, SUBNET_2, subnet
+from .builders import SUBNET, SUBNET_2, SUBNET_6, served, subnet, subnet_6
 
 MAC = "fa:16:3e:00:00:01"
-
-
-def served(*subnets: SubnetInfo) -> ServedNetwork:
-    return ServedNetwork(NETWORK, 1450, subnets, {}, "qdhcp-x", "ns-0123456789a", ("1.1.1.2/24",))
+DUID = f"00:03:00:01:{MAC}"
 
 
 def argv(*subnets: SubnetInfo, **values: Any) -> list[str]:
@@ -71,6 +68,27 @@ def test_lease_max_is_bounded():
     assert dnsmasq_args.lease_max([subnet(cidr="10.0.0.0/8"), subnet(cidr="11.0.0.0/8")]) == 1 << 24
 
 
+def extra(*subnets: SubnetInfo) -> list[str]:
+    """What of the command line is about ranges and advertisements."""
+    return [item for item in argv(*subnets) if item.startswith(("--dhcp-range=", "--enable-ra", "--ra-param"))]
+
+
+def test_advertisements():
+    four = f"--dhcp-range=set:subnet-{SUBNET},1.1.1.0,static,255.255.255.0,600s"
+    six = f"--dhcp-range=set:subnet-{SUBNET_6},fd77:1::"
+    link = "--ra-param=ns-0123456789a,mtu:1450,0,0"
+    assert extra(subnet(), subnet_6(None)) == [four, f"{six},static,64,600s"]
+    assert extra(subnet(), subnet_6(None, SLAAC)) == [four]
+    assert extra(subnet(), subnet_6(SLAAC, SLAAC)) == [four, f"{six},ra-only,64,600s", link]
+    assert extra(subnet(), subnet_6(STATELESS, STATELESS)) == [four, f"{six},ra-stateless,64,600s", link]
+    assert extra(subnet(), subnet_6(STATEFUL, STATEFUL)) == [four, f"{six},static,64,600s", "--enable-ra", link]
+
+
+def test_the_cache_is_not_made_for_every_address_of_ipv6():
+    assert dnsmasq_args.cache_size([subnet_6(None)]) == 2048
+    assert dnsmasq_args.lease_max([subnet_6(None)]) == 1 << 24
+
+
 PREFIX, DHCP = "Nov 22 00:11:28 dnsmasq[81]: ", "Nov  2 00:11:28 dnsmasq-dhcp[81]: "
 
 
@@ -91,6 +109,17 @@ PREFIX, DHCP = "Nov 22 00:11:28 dnsmasq[81]: ", "Nov  2 00:11:28 dnsmasq-dhcp[81
             DHCP + f"DHCPRELEASE(ns-1) 1.1.1.11 {MAC} unknown lease",
             Exchange("DHCPRELEASE", MAC, "1.1.1.11", "unknown lease"),
         ),
+        (DHCP + f"DHCPSOLICIT(ns-1) {DUID} ", Exchange("DHCPSOLICIT", MAC, None, "", DUID)),
+        (DHCP + f"DHCPREQUEST(ns-1) {DUID} ", Exchange("DHCPREQUEST", MAC, None, "", DUID)),
+        (DHCP + f"DHCPREPLY(ns-1) fd77:1::11 {DUID} vm1", Exchange("DHCPREPLY", MAC, "fd77:1::11", "vm1", DUID)),
+        (DHCP + f"DHCPINFORMATION-REQUEST(ns-1) {DUID} ",
+            Exchange("DHCPINFORMATION-REQUEST", MAC, None, "", DUID)),
+        (DHCP + "DHCPSOLICIT(ns-1) 00:04:01:02:03:04 ", Exchange("DHCPSOLICIT", "", None, "", "00:04:01:02:03:04")),
+        (DHCP + "DHCPREQUEST(ns-1) 00:04:01:02:03:04 ", Exchange("DHCPREQUEST", "", None, "", "00:04:01:02:03:04")),
+        (DHCP + "DHCPREPLY(ns-1) fd77:1::1::1 00:04:01:02:03:04 ", None),
+        (DHCP + f"RTR-SOLICIT(ns-1) {MAC}", Exchange("RTR-SOLICIT", MAC, None, "")),
+        (DHCP + "RTR-SOLICIT(ns-1) ", None),
+        (DHCP + "RTR-ADVERT(ns-1) fd77:1::", None),
         (PREFIX + "inotify: /s/opts.d/barrier-0 new or modified", FileNoticed("/s/opts.d/barrier-0")),
         (PREFIX + "inotify, new or changed file /s/opts.d/b", FileNoticed("/s/opts.d/b")),
         (PREFIX + "inotify: /s/hosts.d/1.1.1.10 removed", None),
@@ -114,6 +143,30 @@ PREFIX, DHCP = "Nov 22 00:11:28 dnsmasq[81]: ", "Nov  2 00:11:28 dnsmasq-dhcp[81
 )  # fmt: skip
 def test_log_lines(line, event):
     assert parse_line(line) == event
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "note", "gives"),
+    [
+        ("DHCPACK", "1.1.1.11", "h1", True),
+        ("DHCPACK", None, "", False),
+        ("DHCPREPLY", "fd77:1::11", "", True),
+        ("DHCPREPLY", "fd77:1::11", "vm1", True),
+        ("DHCPREPLY", "fd77:1::11", "lease not found", False),
+        ("DHCPREPLY", None, "no addresses available", False),
+        ("DHCPADVERTISE", "fd77:1::11", "", False),
+        ("DHCPOFFER", "1.1.1.11", "", False),
+    ],
+)
+def test_what_gives_a_lease(kind, address, note, gives):
+    assert Exchange(kind, MAC, address, note).gives_lease is gives
+
+
+def test_macs_in_duids():
+    assert mac_of_duid(DUID) == mac_of_duid(f"00:01:00:01:32:95:75:cc:{MAC}") == MAC
+    assert mac_of_duid(f"00:03:00:06:{MAC}") == ""  # another kind of hardware
+    assert mac_of_duid(f"00:04:{MAC}:{MAC}:00:00:00:00") == ""
+    assert mac_of_duid(DUID + ":00") == mac_of_duid("") == ""
 
 
 LINES = [
@@ -147,51 +200,6 @@ def test_an_endless_line_does_not_fill_the_memory():
     assert len(parser._rest) <= 4096
     (event,) = parser.feed(f"\n{PREFIX}cleared cache\n".encode())
     assert event == Reloading()
-
-
-LEASE_LINE = f"1795392939 {MAC} 1.1.1.11 h1 01:{MAC}"
-
-
-@pytest.mark.parametrize(
-    ("line", "lease"),
-    [
-        (LEASE_LINE, Lease(1795392939, MAC, "1.1.1.11")),
-        (f"0 {MAC.upper()} 1.1.1.11 * *", Lease(0, MAC, "1.1.1.11")),
-        (LEASE_LINE[:30], None),
-        (f"x {MAC} 1.1.1.11 * *", None),
-        (f"1 {MAC} fd00::1 * *", None),
-        (f"1 {MAC[:-1]} 1.1.1.11 * *", None),
-        ("duid 00:01:00:01", None),
-        ("", None),
-    ],
-)
-def test_lease_lines(line, lease):
-    assert leases.parse_line(line) == lease
-
-
-@given(st.integers(0, len(LEASE_LINE) * 2))
-def test_a_torn_lease_file_gives_only_whole_leases(cut):
-    text = f"{LEASE_LINE}\n{LEASE_LINE.replace('1.1.1.11', '1.1.1.12')}\n"[:cut]
-    assert {lease.mac_address for lease in leases.parse(text)} <= {MAC}
-    assert {lease.ip_address for lease in leases.parse(text)} <= {"1.1.1.11", "1.1.1.12"}
-
-
-def test_pruning_keeps_what_is_wanted_and_what_is_no_lease():
-    other = LEASE_LINE.replace("1.1.1.11", "1.1.1.12")
-    text = f"{LEASE_LINE}\n{other}\nduid 00:01\n"
-    assert leases.keep(text, lambda mac, ip: ip == "1.1.1.12") == f"{other}\nduid 00:01\n"
-    assert leases.keep(text, lambda mac, ip: True) == text
-
-
-def test_lease_table():
-    table = LeaseTable([Lease(0, MAC, "1.1.1.11")])
-    assert table.holds(MAC, "1.1.1.11")
-    table.released("fa:16:3e:00:00:02", "1.1.1.11")
-    assert len(table) == 1
-    table.acknowledged("fa:16:3e:00:00:02", "1.1.1.11")
-    assert table.pairs() == [("fa:16:3e:00:00:02", "1.1.1.11")]
-    table.released("fa:16:3e:00:00:02", "1.1.1.11")
-    assert len(table) == 0
 
 
 def test_release_packet():

@@ -85,13 +85,48 @@ def test_bad_subnets(values, word):
         models.decode_subnet(subnet(**values))
 
 
+def test_addresses_are_kept_in_their_usual_form():
+    six = {
+        "cidr": "FD77:0:0:1::/64",
+        "ip_version": 6,
+        "gateway_ip": "fd77:0:0:1::0001",
+        "dns_nameservers": ["FD77::53"],
+    }
+    decoded = models.decode_subnet(subnet(**six, ipv6_ra_mode="slaac", ipv6_address_mode=None))
+    assert decoded.serving == ("fd77:0:0:1::/64", "slaac", None)
+    assert (decoded.gateway_ip, decoded.dns_nameservers) == ("fd77:0:0:1::1", ("fd77::53",))
+    address = "FD77:0:0:1:0:0:0:A"
+    found = models.decode_port(
+        port(
+            fixed_ips=[{"subnet_id": SUBNET, "ip_address": address}],
+            dns_assignment=[{"ip_address": address, "hostname": "h", "fqdn": "h.lab."}],
+        )
+    )
+    assert found.fixed_ips[0].ip_address == found.dns_assignment[0].ip_address == "fd77:0:0:1::a"
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"ip_version": 6}, "not of ip_version 6"),
+        ({"cidr": "fd00::/64"}, "not of ip_version 4"),
+        ({"ipv6_ra_mode": "slaac"}, "for IPv6 only"),
+        ({"cidr": "fd00::/64", "ip_version": 6, "ipv6_ra_mode": "auto"}, "ipv6_ra_mode 'auto'"),
+        ({"cidr": "fd00::/64", "ip_version": 6, "ipv6_address_mode": "SLAAC"}, "ipv6_address_mode 'SLAAC'"),
+    ],
+)
+def test_versions_and_modes_that_do_not_fit(values, word):
+    with pytest.raises(InvalidPayload, match=word):
+        models.decode_subnet(subnet(**{"gateway_ip": None, **values}))
+
+
 def test_network_leaves_bad_ports_out():
     payload = {"id": NETWORK, "mtu": None, "subnets": [subnet()], "ports": [port(), port(mac_address="x")]}
     decoded, problems = models.decode_network(payload)
     assert len(decoded.ports) == 1
     assert len(problems) == 1
     assert decoded.mtu == 1500
-    assert decoded.dhcp_cidrs() == {"1.1.1.0/24"}
+    assert decoded.servings() == {("1.1.1.0/24", None, None)}
 
 
 @pytest.mark.parametrize("payload", [None, 3, {}, {"id": "x"}, {"id": NETWORK, "mtu": 1}, {"id": NETWORK, "mtu": "y"}])

@@ -1,7 +1,7 @@
-"""The micro guest: a kernel from the distribution and a static busybox, in one small initramfs.
+"""The micro guest: the distribution's kernel, a static busybox, and dhcpcd for IPv6, in one small initramfs.
 
-`builder.py` makes it, `cpio.py` writes the archive, `packages.py` finds the kernel; `init`, `udhcpc.script`,
-`disktest.sh` and `facts.sh` are what runs inside; `facts.py` reads what the guest says about itself on its console.
+`builder.py` makes it, `cpio.py` writes the archive, `packages.py` finds kernel and dhcpcd, `elf.py` what that needs;
+`init` and the other scripts run inside; `facts.py` reads what the guest says about itself on its console.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Builds the micro guest: `<directory>/{vmlinuz,initramfs.gz,manifest.json}`.
 
-Flow: kernel packages named by apt → fingerprint of all inputs → same as the manifest's? done : download → read kernel
-and modules out of the packages → initramfs → temporary directory → rename. A reader sees the old guest or the new
-one, never half of one.
+Flow: packages named by apt → fingerprint of all inputs → same as the manifest's? done : download → read kernel,
+modules and IPv6 client out of the packages → initramfs → temporary directory → rename. A reader sees the old guest or
+the new one, never half of one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import structlog
@@ -29,16 +29,19 @@ from cove.compute.guest.packages import (
     Package,
     decompress_module,
     download,
+    find_client_package,
     find_kernel_packages,
+    find_libraries,
     load_order,
     module_depends,
+    read_client,
     read_kernel,
     run,
 )
 
 log = structlog.get_logger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 LEFT_BEHIND_AFTER_S = 3600.0
 BUSYBOX_PATHS = (Path("/usr/bin/busybox"), Path("/bin/busybox"))
 # What a virtual machine of ours needs; what is built into the kernel is not looked for.
@@ -47,11 +50,18 @@ MODULE_PATHS = frozenset(
     ("drivers/virtio/", "drivers/block/virtio", "drivers/net/virtio", "drivers/net/net_failover", "net/core/",
      "drivers/acpi/button", "drivers/input/evdev")
 )  # fmt: skip
-DIRECTORIES = ("bin", "dev", "etc", "lib", "lib/cove", "lib/modules", "proc", "root", "run", "sbin", "sys", "tmp")
+DIRECTORIES = (
+    "bin", "dev", "etc", "lib", "lib/cove", "lib/modules", "proc", "root", "run", "sbin", "sys", "tmp",
+    "var", "var/lib",
+)  # fmt: skip
+CLIENT = "sbin/dhcpcd"
 # File in this package → path in the guest.
 SCRIPTS = {
     "init": "init",
+    "told.sh": "lib/cove/told.sh",
     "udhcpc.script": "lib/cove/udhcpc.script",
+    "dhcpcd.script": "lib/cove/dhcpcd.script",
+    "dhcpcd.conf": "lib/cove/dhcpcd.conf",
     "disktest.sh": "lib/cove/disktest.sh",
     "facts.sh": "lib/cove/facts.sh",
 }
@@ -90,7 +100,7 @@ def _scripts() -> dict[str, bytes]:
 
 
 def fingerprint(packages: list[Package], busybox: bytes, scripts: dict[str, bytes]) -> str:
-    """One hash over everything that decides what the guest will be."""
+    """One hash over what decides what the guest will be. The IPv6 client's libraries, this machine's, do not count."""
     inputs = {
         "format": FORMAT,
         "packages": [[package.name, package.version, package.sha256] for package in packages],
@@ -136,15 +146,23 @@ def find_busybox() -> Path:
 
 
 def initramfs_entries(
-    busybox: bytes, applets: list[str], scripts: dict[str, bytes], modules: list[tuple[str, bytes]]
+    busybox: bytes,
+    applets: list[str],
+    scripts: dict[str, bytes],
+    modules: list[tuple[str, bytes]],
+    programs: Mapping[str, bytes],
 ) -> list[cpio.Entry]:
-    """Everything in the guest's file system. `modules` are (name, content) in the order to load them."""
-    entries = [cpio.directory(name) for name in DIRECTORIES]
+    """Everything in the guest's file system. `modules` are (name, content) in the order to load them; `programs` are
+    the IPv6 client and its libraries, by path.
+    """
+    above = {str(parent) for path in programs for parent in PurePosixPath(path).parents} - {".", *DIRECTORIES}
+    entries = [cpio.directory(name) for name in (*DIRECTORIES, *sorted(above))]
     # The kernel opens /dev/console for init before anything is mounted.
     entries.append(cpio.character_device("dev/console", 5, 1))
     entries.append(cpio.file("bin/busybox", busybox, 0o755))
     entries += [cpio.symlink(f"bin/{applet}", "busybox") for applet in sorted(applets) if applet != "busybox"]
     entries += [cpio.file(target, data, 0o755) for target, data in sorted(scripts.items())]
+    entries += [cpio.file(path, data, 0o755) for path, data in sorted(programs.items())]
     entries.append(cpio.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"))
     entries.append(cpio.file("etc/group", b"root:x:0:\n"))
     entries += [cpio.file(f"lib/modules/{name}.ko", data) for name, data in modules]
@@ -183,7 +201,7 @@ async def build_guest(directory: Path, *, progress: Callable[[str], None]) -> Gu
     progress("looking for the guest's kernel")
     busybox = await asyncio.to_thread(find_busybox().read_bytes)
     scripts = _scripts()
-    packages = await find_kernel_packages()
+    packages = [*await find_kernel_packages(), await find_client_package()]
     wanted = fingerprint(packages, busybox, scripts)
     try:
         present = await asyncio.to_thread(load_guest, directory)
@@ -216,6 +234,7 @@ async def _build(
     wanted: str,
     progress: Callable[[str], None],
 ) -> GuestFiles:
+    """The last of the packages is the IPv6 client's."""
     archives: list[bytes] = []
     for package in packages:
         progress(f"downloading {package.name} {package.version}")
@@ -223,12 +242,14 @@ async def _build(
         progress(f"unpacking {package.name}")
         archives.append(await run("dpkg-deb", "--fsys-tarfile", str(deb)))
         deb.unlink()
+    client = read_client(archives.pop())
     kernel = await asyncio.to_thread(read_kernel, archives, MODULE_PATHS)
     del archives
+    programs = {CLIENT: client, **await asyncio.to_thread(find_libraries, client)}
     progress("packing the initramfs")
     modules = await _pick_modules(kernel, scratch)
     applets = (await run(str(find_busybox()), "--list")).decode().split()
-    archive = cpio.write_archive(initramfs_entries(busybox, applets, scripts, modules))
+    archive = cpio.write_archive(initramfs_entries(busybox, applets, scripts, modules, programs))
     initramfs = await asyncio.to_thread(gzip.compress, archive, 9, mtime=0)
     contents = {"vmlinuz": kernel.vmlinuz, "initramfs.gz": initramfs}
     manifest = Manifest(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 BEGIN = "=== cove facts begin ==="
 END = "=== cove facts end ==="
@@ -21,13 +22,19 @@ _WORD = re.compile(r"(\S+?)=(\S*)")
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A network device of the guest; `ip_address` is empty if it got none."""
+    """A network device of the guest, and its addresses with their prefix lengths ("1.1.1.10/24"), link-local ones left
+    out.
+    """
 
     name: str
     mac_address: str
-    ip_address: str
-    prefix_length: int
     mtu: int
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def ip_addresses(self) -> tuple[str, ...]:
+        """The addresses alone, of both versions."""
+        return tuple(address.partition("/")[0] for address in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,20 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class GuestFacts:
-    """One report of the guest."""
+    """One report of the guest. Routes are as `ip route` shows them; options are those that DHCP gave it, by their
+    clients' names for them (hostname, tftp, opt150 in hex; bootfile_url).
+    """
 
     hostname: str
     kernel: str
     nics: tuple[Nic, ...]
     disks: tuple[Disk, ...]
-    routes: tuple[str, ...]
-    nameservers: tuple[str, ...]
+    routes: tuple[str, ...] = ()
+    routes_6: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    options_6: Mapping[str, str] = field(default_factory=dict)
 
 
 def disk_pattern(instance_id: str) -> bytes:
@@ -78,27 +91,27 @@ def parse_facts(console: str) -> GuestFacts | None:
     begin = console.rfind(BEGIN, 0, max(end, 0))
     if begin < 0:
         return None
-    hostname = kernel = ""
-    nics: list[Nic] = []
+    single: dict[str, str] = {}
+    several: dict[str, list[str]] = {key: [] for key in ("route", "route6", "nameserver", "search")}
+    options: dict[str, dict[str, str]] = {"option4": {}, "option6": {}}
+    nics: dict[str, Nic] = {}
     disks: list[Disk] = []
-    routes: list[str] = []
-    nameservers: list[str] = []
     for raw in console[begin + len(BEGIN) : end].splitlines():
         line = raw.strip()
         key, _, rest = line.partition("=")
         words = dict(_WORD.findall(line))
-        if key == "hostname":
-            hostname = rest
-        elif key == "kernel":
-            kernel = rest
-        elif key == "route":
-            routes.append(rest)
-        elif key == "nameserver":
-            nameservers.append(rest)
+        if key in several:
+            several[key].append(rest)
+        elif key in options:
+            name, _, value = rest.partition(" ")
+            options[key][name] = value
         elif key == "nic":
-            address, _, prefix = words.get("ip", "").partition("/")
             mac = words.get("mac", "").lower()
-            nics.append(Nic(words["nic"], mac, address, _number(prefix), _number(words.get("mtu", ""))))
+            nics[words["nic"]] = Nic(words["nic"], mac, _number(words.get("mtu", "")))
+        elif key == "address":
+            nic = nics.get(words.get("dev", ""))
+            if nic is not None:
+                nics[nic.name] = replace(nic, addresses=(*nic.addresses, words["address"]))
         elif key == "disk":
             disks.append(
                 Disk(
@@ -109,4 +122,17 @@ def parse_facts(console: str) -> GuestFacts | None:
                     state=words.get("state", ""),
                 )
             )
-    return GuestFacts(hostname, kernel, tuple(nics), tuple(disks), tuple(routes), tuple(nameservers))
+        else:
+            single[key] = rest
+    return GuestFacts(
+        hostname=single.get("hostname", ""),
+        kernel=single.get("kernel", ""),
+        nics=tuple(nics.values()),
+        disks=tuple(disks),
+        routes=tuple(several["route"]),
+        routes_6=tuple(several["route6"]),
+        nameservers=tuple(several["nameserver"]),
+        search=tuple(domain for line in several["search"] for domain in line.split()),
+        options=options["option4"],
+        options_6=options["option6"],
+    )

@@ -1,4 +1,4 @@
-"""Where the guest's kernel comes from: the distribution's own package for virtual machines, unpacked, not installed.
+"""Where the guest's kernel and its IPv6 client come from: the distribution's own packages, unpacked, not installed.
 
 Debian: linux-image-cloud-amd64 names the real image package, which holds kernel and modules. Ubuntu:
 linux-image-kvm or linux-image-virtual name it, and the modules are in a second package, linux-modules-…, compressed
@@ -18,12 +18,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cove.compute.guest import elf
 from cove.errors import CoveError
 
 DOWNLOAD_TIMEOUT_S = 900.0
 COMMAND_TIMEOUT_S = 120.0
 # Packages that name the kernel for virtual machines, best first: those that apt knows decide the distribution.
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-kvm", "linux-image-virtual")
+CLIENT_PACKAGE = "dhcpcd-base"
+CLIENT_PROGRAM = re.compile(r"^(?:usr/)?sbin/dhcpcd$")
+# Where the dynamic loader looks, in its order; they are one and the same on most machines.
+LIBRARY_PLACES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib")
 IMAGE_PACKAGE = re.compile(r"^linux-image-(?:unsigned-)?\d[\w.+~-]*$")
 MODULES_PACKAGE = re.compile(r"^linux-modules-\d[\w.+~-]*$")
 
@@ -82,7 +87,8 @@ async def run(*argv: str, cwd: Path | None = None, timeout_s: float = COMMAND_TI
     return out
 
 
-async def _show(name: str) -> Package:
+async def show(name: str) -> Package:
+    """The package as apt's lists have it now. Raises GuestBuildError."""
     return parse_show((await run("apt-cache", "show", "--no-all-versions", name)).decode())
 
 
@@ -90,19 +96,27 @@ async def find_kernel_packages() -> list[Package]:
     """The packages with the kernel and its modules, as apt's lists have them now."""
     for meta_name in META_PACKAGES:
         try:
-            meta = await _show(meta_name)
+            meta = await show(meta_name)
         except GuestBuildError:
             continue
         image_names = [name for name in meta.depends if IMAGE_PACKAGE.fullmatch(name)]
         if not image_names:
             continue
-        image = await _show(image_names[0])
+        image = await show(image_names[0])
         modules = [name for name in (*image.depends, *meta.depends) if MODULES_PACKAGE.fullmatch(name)]
-        return [image, *[await _show(name) for name in dict.fromkeys(modules)]]
+        return [image, *[await show(name) for name in dict.fromkeys(modules)]]
     raise GuestBuildError(
         f"apt knows none of {', '.join(META_PACKAGES)}: run `apt-get update`"
         " (the guest's kernel comes from Debian 12 or Ubuntu 24.04, amd64)"
     )
+
+
+async def find_client_package() -> Package:
+    """The package with the client for IPv6: advertisements and DHCPv6, which busybox here has not."""
+    try:
+        return await show(CLIENT_PACKAGE)
+    except GuestBuildError as error:
+        raise GuestBuildError(f"apt does not know {CLIENT_PACKAGE}: run `apt-get update` ({error})") from None
 
 
 async def download(package: Package, directory: Path) -> Path:
@@ -127,6 +141,58 @@ class Kernel:
     vmlinuz: bytes
     modules: Mapping[str, tuple[str, bytes]]
     builtin: frozenset[str]
+
+
+def read_client(archive: bytes) -> bytes:
+    """The client's program out of its package's tar archive."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            if member.isfile() and CLIENT_PROGRAM.fullmatch(member.name.removeprefix("./")):
+                return _content(tar, member)
+    raise GuestBuildError(f"package {CLIENT_PACKAGE} holds no {CLIENT_PROGRAM.pattern}")
+
+
+def find_libraries(program: bytes, root: Path = Path("/")) -> dict[str, bytes]:
+    """Loader and libraries that the program needs, from this machine: path (relative to /) to content. Blocking.
+
+    They are of the same release of the distribution as the program, which apt was asked for here.
+    """
+    found: dict[str, bytes] = {}
+    needs = _needs("the IPv6 client", program)
+    if needs.loader:
+        loader = needs.loader.lstrip("/")
+        found[loader] = _library(root, loader)
+    waiting = list(needs.libraries)
+    seen = {PurePosixPath(needs.loader).name}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if PurePosixPath(name).name != name:
+            raise GuestBuildError(f"the IPv6 client needs {name!r}, which is no library's name")
+        place = next((place for place in LIBRARY_PLACES if (root / place / name).is_file()), None)
+        if place is None:
+            raise GuestBuildError(
+                f"the guest's IPv6 client needs {name}: install it (`apt-get install {CLIENT_PACKAGE}`)"
+            )
+        found[f"{LIBRARY_PLACES[0]}/{name}"] = content = _library(root, f"{place}/{name}")
+        waiting += _needs(name, content).libraries
+    return found
+
+
+def _library(root: Path, path: str) -> bytes:
+    try:
+        return (root / path).read_bytes()
+    except OSError as error:
+        raise GuestBuildError(f"{root / path}: {error.strerror}") from None
+
+
+def _needs(what: str, data: bytes) -> elf.Needs:
+    try:
+        return elf.read_needs(data)
+    except ValueError as error:
+        raise GuestBuildError(f"{what}: {error}") from None
 
 
 def module_name(path: str) -> str:

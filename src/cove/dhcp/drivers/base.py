@@ -17,7 +17,7 @@ class ServedNetwork:
     """What a driver is to serve, and where.
 
     `ports` is a live view of the network's ports by id. `interface` is in `namespace` and has `server_addresses`
-    ("1.1.1.2/24"), one for each of `subnets` (those with DHCP, by id).
+    ("1.1.1.2/24"), one for each of `subnets` (those with DHCP, by id, of both IP versions).
     """
 
     network_id: str
@@ -39,12 +39,25 @@ class PortChange:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A DHCP message that the server got or sent: `kind` is "DHCPDISCOVER", "DHCPACK", ..."""
+    """A message that the server got or sent: `kind` is "DHCPDISCOVER", "DHCPREPLY", "RTR-SOLICIT", ...
+
+    A client of DHCPv6 is known by its DUID ("00:03:00:01:fa:16:3e:00:00:01"); `mac_address` is then the one in the
+    DUID, or empty.
+    """
 
     kind: str
     mac_address: str
     ip_address: str | None
     note: str
+    duid: str = ""
+
+    @property
+    def gives_lease(self) -> bool:
+        """Whether the client has a lease of the address from now on."""
+        if self.ip_address is None:
+            return False
+        # Behind the address of a DHCPREPLY stands a name, or words that say why it is refused.
+        return self.kind == "DHCPACK" or (self.kind == "DHCPREPLY" and " " not in self.note)
 
 
 @dataclass(frozen=True, slots=True)

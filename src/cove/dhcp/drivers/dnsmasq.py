@@ -15,21 +15,21 @@ import shutil
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from cove.dhcp.drivers import dnsmasq_args, hostfiles, leases
+from cove.dhcp.drivers import dnsmasq_args, hostfiles
 from cove.dhcp.drivers.base import Exchange, ExchangeCallback, ExitCallback, PortChange, Served, ServedNetwork
 from cove.dhcp.drivers.dnsmasq_files import FILE_MODE, SUBNETS, NetworkDirectory
 from cove.dhcp.drivers.dnsmasq_log import FileRejected, LogEvent
 from cove.dhcp.drivers.dnsmasq_process import DnsmasqProcess, find_running
 from cove.dhcp.drivers.entries import EntryTable, Plan, Reload
-from cove.dhcp.drivers.hostfiles import HostEntry
+from cove.dhcp.drivers.hostfiles import NO_ENTRIES, PortEntries
+from cove.dhcp.drivers.lease_keeper import LeaseKeeper
 from cove.dhcp.drivers.logwatch import LogWatch
-from cove.dhcp.drivers.release import Releaser
+from cove.dhcp.drivers.options import subnet_options
 from cove.dhcp.errors import DriverError
 from cove.dhcp.models import PortInfo
 from cove.linux import files
@@ -40,8 +40,6 @@ RELOAD_INTERVAL_S = 1.0
 RELOAD_DELAY_S = 0.2
 READABLE_DELAY_S = 0.5
 WRITES_INLINE_MAX = 16
-RELEASE_TRIES = 3
-LEASES_READ_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +86,8 @@ class Dnsmasq:
         self._lock = asyncio.Lock()
         self._network: ServedNetwork | None = None
         self._process: DnsmasqProcess | None = None
-        self._releaser: Releaser | None = None
         self._table = EntryTable()
-        self._leases = leases.LeaseTable()
+        self._leases = LeaseKeeper(self._directory.leases, mode=FILE_MODE)
         self._subnet_options = ""
         self._rejected: dict[str, str] = {}
         self._refused: frozenset[str] = frozenset()
@@ -108,6 +105,7 @@ class Dnsmasq:
             as_wanted = self._process is not None and self._process.is_as_wanted(argv, network.namespace)
             if as_wanted and not self._uncertain:
                 self._network = network
+                await self._leases.open(network)  # the device may be another one of the same name
                 await self._apply(self._plan_everything())
                 return
             self._drop_process()
@@ -176,33 +174,29 @@ class Dnsmasq:
     async def _enable(self, network: ServedNetwork, argv: list[str]) -> None:
         """Files as wanted, then the process that runs if it is as wanted, else a new one."""
         self._table = EntryTable()
-        entries, options = self._wanted(network)
-        self._table.replace(entries, options)
+        self._table.replace(*self._wanted(network))
         self._table.reloaded()
-        self._subnet_options = hostfiles.subnet_options(network.subnets)
-        await asyncio.to_thread(self._write_everything, network, entries, options)
-        self._releaser = await asyncio.to_thread(Releaser, network.namespace)
+        self._subnet_options = subnet_options(network, self._config.domain)
+        await asyncio.to_thread(self._write_everything, network)
+        await self._leases.open(network)
         self._process = DnsmasqProcess(self._directory, self._watch, self._on_log_event, self._on_exit)
         if await self._adopt(argv, network):
             return
         await self._stop_running()
-        self._leases = await asyncio.to_thread(self._prune_lease_file)
+        await asyncio.to_thread(self._leases.prune, self._table.owner)
         self._rejected.clear()
         self._reloaded_at = time.monotonic()
         await self._process.start(argv, network.namespace)
         self._uncertain = False
         self._note_refused()
-        log.info("dnsmasq started", network_id=network.network_id, pid=self._process.pid, ports=len(entries))
+        log.info("dnsmasq started", network_id=network.network_id, pid=self._process.pid, ports=len(network.ports))
 
     async def _adopt(self, argv: list[str], network: ServedNetwork) -> bool:
         assert self._process is not None
         if not self._process.adopt(argv, network.namespace):
             return False
-        self._leases = await asyncio.to_thread(self._read_lease_file)
         try:
-            for mac_address, ip_address in self._leases.pairs():
-                if not self._is_wanted(mac_address, ip_address):
-                    self._release(mac_address, ip_address)
+            await self._leases.meet(self._table.owner)
             await self._reload()
         except (DriverError, TimeoutError) as error:
             log.warning("dnsmasq does not answer: starting another", network_id=network.network_id, error=str(error))
@@ -229,43 +223,37 @@ class Dnsmasq:
         if self._process is not None:
             self._process.close()
             self._process = None
-        if self._releaser is not None:
-            self._releaser.close()
-            self._releaser = None
+        self._leases.close()
 
     # -- what is to be served ----------------------------------------------------------------------------------
 
-    def _wanted(self, network: ServedNetwork) -> tuple[list[HostEntry], dict[str, str]]:
-        subnet_ids = {subnet.id for subnet in network.subnets}
-        entries: list[HostEntry] = []
+    def _wanted(self, network: ServedNetwork) -> tuple[list[PortEntries], dict[str, str]]:
+        subnets = {subnet.id: subnet for subnet in network.subnets}
+        entries: list[PortEntries] = []
         options: dict[str, str] = {}
         for port in network.ports.values():
-            entries += hostfiles.host_entries(port, subnet_ids, self._config.domain)
+            entries.append(hostfiles.port_entries(port, subnets, self._config.domain))
             text = hostfiles.port_options(port)
             if text is not None:
                 options[hostfiles.port_tag(port.id)] = text
         return entries, options
 
-    def _is_wanted(self, mac_address: str, ip_address: str) -> bool:
-        entry = self._table.get(ip_address)
-        return entry is not None and entry.mac_address == mac_address
-
     def _plan_everything(self) -> Plan:
         assert self._network is not None
         plan = self._table.replace(*self._wanted(self._network))
-        subnet_options = hostfiles.subnet_options(self._network.subnets)
-        if subnet_options != self._subnet_options:
-            self._subnet_options = subnet_options
-            plan.options[SUBNETS] = subnet_options
+        options = subnet_options(self._network, self._config.domain)
+        if options != self._subnet_options:
+            self._subnet_options = options
+            plan.options[SUBNETS] = options
             plan.need(Reload.NOW)
         return plan
 
     def _plan_changes(self, network: ServedNetwork, changes: Sequence[PortChange]) -> Plan:
-        subnet_ids = {subnet.id for subnet in network.subnets}
+        subnets = {subnet.id: subnet for subnet in network.subnets}
         domain = self._config.domain
 
-        def entries_of(port: PortInfo | None) -> list[HostEntry]:
-            return [] if port is None else hostfiles.host_entries(port, subnet_ids, domain)
+        def entries_of(port: PortInfo | None) -> PortEntries:
+            return NO_ENTRIES if port is None else hostfiles.port_entries(port, subnets, domain)
 
         first: dict[str, PortInfo | None] = {}
         last: dict[str, PortInfo | None] = {}
@@ -279,8 +267,8 @@ class Dnsmasq:
             for port_id, port in last.items()
         }
         return self._table.change(
-            [entry for port in first.values() for entry in entries_of(port)],
-            [entry for port in last.values() for entry in entries_of(port)],
+            [entries_of(port) for port in first.values()],
+            [entries_of(port) for port in last.values()],
             options=options,
         )
 
@@ -298,12 +286,10 @@ class Dnsmasq:
             await asyncio.to_thread(self._directory.write_plan, plan)
         else:
             self._directory.write_plan(plan)
-        for mac_address, ip_address in plan.released:
-            if self._leases.holds(mac_address, ip_address):
-                self._release(mac_address, ip_address)
+        await self._leases.release(plan.released)
         if plan.reload is Reload.NOW:
             await self._reload()
-            await self._ensure_released(plan)
+            await self._leases.ensure_released(plan.reserved, self._process.barrier)
         elif any(text is not None for text in [*plan.hosts.values(), *plan.names.values(), *plan.options.values()]):
             await self._process.barrier()
             if any(str(self._directory.hosts / name) in self._rejected for name in plan.hosts):
@@ -333,38 +319,10 @@ class Dnsmasq:
             for path, reason in self._rejected.items()
             if Path(path).parent == self._directory.hosts and not reason.startswith("duplicate")
         }
-        self._refused = frozenset(refused)
+        entries = [entry for name in refused if (entry := self._table.by_key(name)) is not None]
+        self._refused = frozenset(address for entry in entries for address in entry.ip_addresses)
         if refused:
             log.error("dnsmasq refused reservations", path=str(self._directory.hosts), refused=refused)
-
-    async def _ensure_released(self, plan: Plan) -> None:
-        """An address that changes hands must not be held by its old lease: the release is a datagram, so look."""
-        assert self._process is not None
-        for _ in range(RELEASE_TRIES):
-            held = [pair for pair in plan.released if pair[1] in plan.hosts and self._leases.holds(*pair)]
-            if not held:
-                return
-            for mac_address, ip_address in held:
-                self._release(mac_address, ip_address)
-            await self._process.barrier()
-        log.warning("dnsmasq keeps leases that were released", leases=held)
-
-    def _release(self, mac_address: str, ip_address: str) -> None:
-        assert self._network is not None
-        server = next(
-            (
-                str(interface.ip)
-                for interface in map(IPv4Interface, self._network.server_addresses)
-                if IPv4Address(ip_address) in interface.network
-            ),
-            None,
-        )
-        if server is None or self._releaser is None:
-            return
-        try:
-            self._releaser.release(mac_address, ip_address, server)
-        except OSError as error:
-            log.warning("DHCPRELEASE not sent", mac_address=mac_address, ip_address=ip_address, error=str(error))
 
     # -- what can wait -----------------------------------------------------------------------------------------
 
@@ -393,8 +351,9 @@ class Dnsmasq:
         await asyncio.sleep(READABLE_DELAY_S)
         self._readable_task = None  # a change from here on needs another round
         if self._network is not None:
-            entries, options = self._table.entries(), self._table.options()
-            await asyncio.to_thread(self._directory.write_readable, entries, self._network.subnets, options)
+            entries, names, options = self._table.entries(), self._table.names(), self._table.options()
+            write = self._directory.write_readable
+            await asyncio.to_thread(write, entries, names, self._subnet_options, options)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=f"dnsmasq {self._directory.path.name}")
@@ -412,43 +371,20 @@ class Dnsmasq:
 
     def _on_log_event(self, event: LogEvent) -> None:
         if isinstance(event, Exchange):
-            if event.ip_address is not None and event.kind == "DHCPACK":
-                self._leases.acknowledged(event.mac_address, event.ip_address)
-            elif event.ip_address is not None and event.kind == "DHCPRELEASE":
-                self._leases.released(event.mac_address, event.ip_address)
+            self._leases.follow(event, self._table.owner)
             self._on_exchange(event)
         elif isinstance(event, FileRejected):
             self._rejected[event.path] = event.reason
             if Path(event.path).parent == self._directory.options:
                 log.warning("dnsmasq refused an option", path=event.path, line=event.line, reason=event.reason)
 
-    def _write_everything(self, network: ServedNetwork, entries: list[HostEntry], options: dict[str, str]) -> None:
-        directory = self._directory
+    def _write_everything(self, network: ServedNetwork) -> None:
+        directory, table = self._directory, self._table
         directory.prepare()
-        directory.synchronise(directory.options, {**options, SUBNETS: self._subnet_options})
-        directory.synchronise(directory.hosts, {entry.ip_address: f"{entry.reservation}\n" for entry in entries})
-        directory.synchronise(directory.names, {entry.ip_address: f"{entry.names_line}\n" for entry in entries})
+        directory.synchronise(directory.options, {**table.options(), SUBNETS: self._subnet_options})
+        directory.synchronise(directory.hosts, {entry.key: f"{entry.reservation}\n" for entry in table.entries()})
+        directory.synchronise(directory.names, {address: f"{line}\n" for address, line in table.names().items()})
         files.write_atomic(directory.interface, network.interface, mode=FILE_MODE)
-
-    def _prune_lease_file(self) -> leases.LeaseTable:
-        """Drop the leases of ports that are gone while nobody serves; what is left counts as leased."""
-        text = files.read_text(self._directory.leases)
-        if text is None:
-            return leases.LeaseTable()
-        kept = leases.keep(text, self._is_wanted)
-        if kept != text:
-            files.write_atomic(self._directory.leases, kept, mode=FILE_MODE)
-        return leases.LeaseTable(leases.parse(kept))
-
-    def _read_lease_file(self) -> leases.LeaseTable:
-        """The leases of a dnsmasq that runs: it rewrites the file in place, so read until two readings agree."""
-        text = files.read_text(self._directory.leases)
-        for _ in range(LEASES_READ_TRIES):
-            again = files.read_text(self._directory.leases)
-            if again == text:
-                break
-            text = again
-        return leases.LeaseTable(leases.parse(text or ""))
 
 
 def _report(on_exit: ExitCallback, task: asyncio.Task[None]) -> None:

@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cove.dhcp.drivers import ranges
 from cove.dhcp.drivers.base import ServedNetwork
 from cove.dhcp.models import SubnetInfo, network_of
 
 LEASES_MAX = 1 << 24
+HOSTS_6_EXPECTED = 1024
+"""An IPv6 subnet has room for all the world: how many names of it the cache is made for."""
 CACHE_SIZE_MIN, CACHE_SIZE_MAX = 150, 10_000
-
-
-def dhcp_range(subnet: SubnetInfo, lease_duration_s: int) -> str:
-    """The `--dhcp-range` of a subnet: static, that is for reservations only."""
-    network = network_of(subnet)
-    return f"set:subnet-{subnet.id},{network.network_address},static,{network.netmask},{lease_duration_s}s"
 
 
 def arguments(
@@ -53,7 +50,8 @@ def arguments(
         "--dhcp-match=set:ipxe,175",
         "--dhcp-userclass=set:ipxe6,iPXE",
     ]
-    argv += [f"--dhcp-range={dhcp_range(subnet, lease_duration_s)}" for subnet in _by_id(network.subnets)]
+    argv += [f"--dhcp-range={text}" for text in ranges.dhcp_ranges(network.subnets, lease_duration_s)]
+    argv += _advertisement(network)
     argv.append(f"--dhcp-option-force=option:mtu,{network.mtu}")
     argv.append(f"--dhcp-lease-max={lease_max(network.subnets)}")
     argv.append(f"--cache-size={cache_size(network.subnets)}")
@@ -69,8 +67,16 @@ def lease_max(subnets: Sequence[SubnetInfo]) -> int:
 
 def cache_size(subnets: Sequence[SubnetInfo]) -> int:
     """Entries of the DNS cache: the hash table of all names has a tenth as many buckets, and never grows by itself."""
-    return max(CACHE_SIZE_MIN, min(2 * lease_max(subnets), CACHE_SIZE_MAX))
+    hosts = sum(HOSTS_6_EXPECTED if subnet.ip_version == 6 else network_of(subnet).num_addresses for subnet in subnets)
+    return max(CACHE_SIZE_MIN, min(2 * hosts, CACHE_SIZE_MAX))
 
 
-def _by_id(subnets: Sequence[SubnetInfo]) -> list[SubnetInfo]:
-    return sorted(subnets, key=lambda subnet: subnet.id)
+def _advertisement(network: ServedNetwork) -> list[str]:
+    """What router advertisements say of the link: its MTU, and that nobody is a router (lifetime 0).
+
+    They come from the DHCP server, which forwards nothing: a host that took it for a router would send into the void.
+    """
+    if not any(ranges.is_advertised(subnet) for subnet in network.subnets):
+        return []
+    force = ["--enable-ra"] if ranges.forces_advertisement(network.subnets) else []
+    return [*force, f"--ra-param={network.interface},mtu:{network.mtu},0,0"]

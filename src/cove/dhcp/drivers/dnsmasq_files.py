@@ -2,7 +2,8 @@
 
 What dnsmasq reads (one small file a reservation, renamed into place, so that a change costs the same at any size):
 
-    hosts.d/<address>   a `--dhcp-host` line        names.d/<address>   the names of the address
+    hosts.d/<address>   a `--dhcp-host` line        hosts.d/ipv6-<id>   that of a port's IPv6 addresses
+    names.d/<address>   the names of the address
     opts.d/subnets      options of the subnets      opts.d/port-<id>    options of one port
 
 What it writes: `leases`, `log`, `pid`. What people and tools may look at: `host`, `addn_hosts`, `opts`, `interface`.
@@ -22,7 +23,6 @@ from cove.dhcp.drivers import hostfiles
 from cove.dhcp.drivers.entries import Plan
 from cove.dhcp.drivers.hostfiles import HostEntry
 from cove.dhcp.errors import DriverError
-from cove.dhcp.models import SubnetInfo
 from cove.linux import files
 
 FILE_MODE = 0o644
@@ -89,13 +89,17 @@ class NetworkDirectory:
                 self.write(directory, name, text)
 
     def write_readable(
-        self, entries: Sequence[HostEntry], subnets: Sequence[SubnetInfo], port_options: Mapping[str, str]
+        self,
+        entries: Sequence[HostEntry],
+        names: Mapping[str, str],
+        subnet_options: str,
+        port_options: Mapping[str, str],
     ) -> None:
         """The files for people."""
         texts = {
             "host": hostfiles.host_file(entries),
-            "addn_hosts": hostfiles.addn_hosts_file(entries),
-            "opts": hostfiles.opts_file(subnets, port_options),
+            "addn_hosts": hostfiles.addn_hosts_file(names),
+            "opts": hostfiles.opts_file(subnet_options, port_options),
         }
         for name, text in texts.items():
             files.write_atomic(self.path / name, text, mode=FILE_MODE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 
 from cove.dhcp.drivers.base import Exchange
 
@@ -55,6 +56,24 @@ _EXCHANGE = re.compile(
     r"(DHCP[A-Z]+)\([\w.-]{1,15}\) "
     r"(?:(\d{1,3}(?:\.\d{1,3}){3}) )?((?:[0-9a-f]{2}:){5}[0-9a-f]{2})(?: (.*))?$"
 )
+# DHCPv6: `DHCPREPLY(ns-...) fd77:1::11 00:03:00:01:fa:16:3e:00:00:01 host`; some kinds have the same names as above.
+_EXCHANGE_6 = re.compile(
+    r"(DHCP[A-Z]+(?:-REQUEST)?)\([\w.-]{1,15}\) "
+    r"(?:([0-9a-f:.]{2,45}) )?((?:[0-9a-f]{2}:){2,99}[0-9a-f]{2})(?: (.*))?$"
+)
+KINDS_6 = frozenset(
+    ["DHCPSOLICIT", "DHCPADVERTISE", "DHCPREPLY", "DHCPRENEW", "DHCPREBIND", "DHCPCONFIRM", "DHCPINFORMATION-REQUEST"]
+)
+_SHARED_KINDS = frozenset({"DHCPREQUEST", "DHCPRELEASE", "DHCPDECLINE"})
+_SOLICIT = re.compile(r"RTR-SOLICIT\([\w.-]{1,15}\) ((?:[0-9a-f]{2}:){5}[0-9a-f]{2})$")
+# A DUID that is made from a MAC: type 1 (with a time) or 3, hardware type 1.
+_DUID_MAC = re.compile(r"00:(?:01:00:01:(?:[0-9a-f]{2}:){4}|03:00:01:)((?:[0-9a-f]{2}:){5}[0-9a-f]{2})")
+
+
+def mac_of_duid(duid: str) -> str:
+    """The Ethernet address that the DUID was made from; empty if it was made otherwise (RFC 8415, section 11)."""
+    found = _DUID_MAC.fullmatch(duid)
+    return found[1] if found is not None else ""
 
 
 def parse_line(line: str) -> LogEvent | None:
@@ -66,8 +85,10 @@ def parse_line(line: str) -> LogEvent | None:
     if text.startswith("read /"):
         return FileRead(_NAMES.sub("", text[5:]))
     if text.startswith("DHCP"):
-        found = _EXCHANGE.match(text)
-        return None if found is None else Exchange(found[1], found[3], found[2], (found[4] or "").strip())
+        return _exchange(text)
+    if text.startswith("RTR-SOLICIT"):
+        solicit = _SOLICIT.match(text)
+        return None if solicit is None else Exchange("RTR-SOLICIT", solicit[1], None, "")
     if text.startswith("inotify"):
         noticed = _NOTICED.match(text)
         return None if noticed is None else FileNoticed(noticed[1] or noticed[2])
@@ -75,6 +96,21 @@ def parse_line(line: str) -> LogEvent | None:
         return Reloading()
     rejected = _REJECTED.match(text)
     return None if rejected is None else FileRejected(rejected[3], int(rejected[2]), rejected[1])
+
+
+def _exchange(text: str) -> Exchange | None:
+    found = _EXCHANGE.match(text)
+    # A client chooses its DUID, and may choose one that looks like a MAC; IPv4 has an address in the shared kinds.
+    if found is not None and found[1] not in KINDS_6 and (found[2] is not None or found[1] not in _SHARED_KINDS):
+        return Exchange(found[1], found[3], found[2], (found[4] or "").strip())
+    found = _EXCHANGE_6.match(text)
+    if found is None:
+        return None
+    try:
+        address = None if found[2] is None else str(IPv6Address(found[2]))
+    except AddressValueError:
+        return None
+    return Exchange(found[1], mac_of_duid(found[3]), address, (found[4] or "").strip(), duid=found[3])
 
 
 class LogParser:
