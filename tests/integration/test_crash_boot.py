@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from cove.compute.firewall import Firewall
 from cove.compute.spoofguard import SpoofGuard
 
 from .cove_instance import CoveInstance, eventually, processes_that_mention
 
-STEPS = ("requested", "port_created", "image_created", "port_active", "tap", "guarded", "started", "lease")
+STEPS = ("requested", "port_created", "image_created", "port_active", "tap", "guarded", "protected", "started", "lease")
 
 
 def begin_boot(cove: CoveInstance, name: str) -> str:
@@ -48,17 +49,21 @@ def things(cove: CoveInstance, server_id: str) -> dict[str, Any]:
     of_dhcp = {f"tap{port['id'][:11]}" for port in ports if port["device_owner"] == "network:dhcp"}
     bridges = {f"brq{network['id'][:11]}" for network in cove.json("network", "list")}
     taps = {name for name in os.listdir("/sys/class/net") if name.startswith("tap") and bridge_of(name) in bridges}
-    table = subprocess.run(
-        ["nft", "list", "table", "bridge", SpoofGuard(cove.state).table], capture_output=True, text=True, check=False
-    )
     return {
         "ports": [port["id"] for port in ports if port["device_id"] == server_id],
         "disks": [image["name"] for image in cove.json("rbd", "ls")],
         "taps": sorted(taps - of_dhcp),
-        "rules": [line for line in table.stdout.splitlines() if "guest_tap" in line],
+        "rules": [line for line in rules_of(SpoofGuard(cove.state).table) if "guest_tap" in line],
+        "security groups": [line for line in rules_of(Firewall(cove.state)._name) if '"tap' in line],
         "processes": processes_that_mention(server_id),
         "directories": [str(path) for path in (cove.run / "instances").glob("*")],
     }
+
+
+def rules_of(table: str) -> list[str]:
+    """The lines of a table of bridged frames; none if there is no such table."""
+    command = ["nft", "list", "table", "bridge", table]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 def bridge_of(device: str) -> str:

@@ -1,7 +1,8 @@
 """The way of an instance, as a table of steps: each does one thing, and knows how to undo it.
 
     PROVISION  files → port → disk                                                    once in an instance's life
-    RUN        place → export → port ACTIVE → tap → guard → QEMU → lease → facts      each time it is started
+    RUN        place → export → port ACTIVE → tap → guard → firewall → QEMU           each time it is started
+    PROVE      lease → facts                                                          and for the micro guest
 
 `advance` runs steps in order; whatever fails, those begun are undone in reverse. Stopping an instance undoes RUN,
 deleting it undoes both. An undo never minds what is not there, so it also clears up after a crash.
@@ -11,136 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import structlog
 
 from cove.compute import qemu
-from cove.compute.disks import DiskExists, DiskService
-from cove.compute.guest import GuestFacts, GuestFiles, load_guest, parse_facts
-from cove.compute.hypervisor import Hypervisor, read_from, tail
-from cove.compute.models import Server, ServerRecords, now
-from cove.compute.network_api import FixedIp, NetworkApi, Port, PortNotFound, PortRequest
+from cove.compute.addresses import expected_addresses
+from cove.compute.disks import DiskExists
+from cove.compute.firewall_sync import GuestPort
+from cove.compute.guest import GuestFiles, load_guest
+from cove.compute.models import Server, now
+from cove.compute.network_api import FixedIp, Port, PortNotFound, PortRequest
+from cove.compute.prove import PROVE
 from cove.compute.spoofguard import GuestRules
-from cove.compute.uids import UidPool
-from cove.compute.wiring import Wiring, bridge_name, tap_name
+from cove.compute.steps import BootError, Job, Step, Toolbox
+from cove.compute.wiring import bridge_name, tap_name
 from cove.errors import CoveError
-from cove.linux.processes import Process
-from cove.timeline import Step as TimelineStep
-from cove.timeline import Timeline
-
-log = structlog.get_logger(__name__)
-
-UNDO_TIMEOUT_S = 60.0
-POLL_S = 0.05
-
-
-class BootError(CoveError):
-    """An instance could not be started: says at which step, and why."""
-
-
-class UndoError(CoveError):
-    """Something that was made for an instance could not be removed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long each wait may take, in seconds. An emulated guest on a busy host is slow."""
-
-    disk_s: float = 1800.0  # a large image is copied
-    port_active_s: float = 30.0
-    lease_s: float = 120.0
-    facts_s: float = 120.0
-    image_lease_s: float = 600.0
-    power_off_s: float = 10.0
-    # Requests to a disk whose server is away; after that the guest is paused until Cove lets it go on.
-    disk_away_s: int = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Toolbox:
-    """Everything that the steps work with."""
-
-    network: NetworkApi
-    disks: DiskService
-    hypervisor: Hypervisor
-    wiring: Wiring
-    timeline: Timeline
-    records: ServerRecords
-    uids: UidPool
-    guest_dir: Path
-    host: str
-    patience: Patience = field(default_factory=Patience)
-
-
-@dataclass(slots=True)
-class Job:
-    """One piece of work on a server: its record, and what the steps hand to each other."""
-
-    tools: Toolbox
-    server: Server
-    grace_s: float = 0.0
-    launched_at_s: float = 0.0
-    console_offset: int = 0
-    process: Process | None = None
-    facts: GuestFacts | None = None
-
-    def mark(self, step: str, **detail: object) -> None:
-        """Tell the timeline."""
-        self.tools.timeline.mark(self.server.id, step, **detail)
-
-    @property
-    def is_micro_guest(self) -> bool:
-        """Whether the server runs the guest that reports on its console."""
-        return self.server.image is None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step; `undo` is None where nothing is made."""
-
-    name: str
-    do: Callable[[Job], Awaitable[None]]
-    undo: Callable[[Job], Awaitable[None]] | None = None
-
-
-async def advance(job: Job, steps: Sequence[Step]) -> None:
-    """Run the steps in order. If one fails, or the task is cancelled, undo those begun, in reverse, and raise.
-
-    A step that failed may have half happened, so it is undone too.
-    """
-    begun: list[Step] = []
-    try:
-        for step in steps:
-            begun.append(step)
-            await step.do(job)
-    except BaseException as error:
-        log.info("boot.failed", server=job.server.id, step=begun[-1].name, error=str(error))
-        job.mark("failed", at=begun[-1].name, error=str(error))
-        job.grace_s = 0.0
-        left = await undo(job, begun)
-        job.mark("undone", steps=[step.name for step in reversed(begun) if step.undo])
-        for message in left:
-            error.add_note(f"left behind: {message}")
-        raise
-
-
-async def undo(job: Job, steps: Sequence[Step]) -> list[str]:
-    """Undo the steps in reverse, all of them whatever happens; what could not be undone is logged and returned."""
-    failures: list[str] = []
-    for step in reversed(steps):
-        if step.undo is None:
-            continue
-        try:
-            await asyncio.wait_for(step.undo(job), UNDO_TIMEOUT_S)
-        except Exception as error:
-            unexpected = not isinstance(error, CoveError)
-            log.error("boot.undo_failed", server=job.server.id, step=step.name, error=str(error), exc_info=unexpected)
-            failures.append(f"{step.name}: {error or type(error).__name__}")
-    return failures
-
 
 # -- PROVISION ------------------------------------------------------------------------------------------------------
 
@@ -167,18 +51,21 @@ async def _take_port(job: Job) -> None:
                 host=job.tools.host,
                 project_id=server.project_id,
                 fixed_ip=runtime.fixed_ip_wanted,
+                security_groups=tuple(runtime.security_groups),
             )
         )
-    _learn(server, port)
+    learn_port(server, port)
     await job.tools.records.save(server)
     addresses = [fixed.ip_address for fixed in port.fixed_ips]
     job.mark("port_created", port_id=port.id, mac_address=port.mac_address, ip_addresses=addresses)
 
 
-def _learn(server: Server, port: Port) -> None:
+def learn_port(server: Server, port: Port) -> None:
+    """Take into the record what the server's port is now."""
     server.port_id = port.id
     server.runtime.mac_address = port.mac_address.lower()
     server.runtime.fixed_ips = [FixedIp(fixed.ip_address, fixed.subnet_id) for fixed in port.fixed_ips]
+    server.runtime.address_pairs = list(port.allowed_address_pairs)
     server.runtime.port_security = port.port_security_enabled
     server.runtime.tap = tap_name(port.id)
     server.runtime.bridge = bridge_name(port.network_id)
@@ -214,10 +101,14 @@ async def _make_disk(job: Job) -> None:
         )
     runtime.disk_made = True  # recorded before it is true: what is not there is not minded when it is undone
     await job.tools.records.save(server)
-    await asyncio.wait_for(
-        disks.create(runtime.disk_pool, runtime.disk_name, server.disk_bytes, source_image=server.image),
-        job.tools.patience.disk_s,
-    )
+    try:
+        await asyncio.wait_for(
+            disks.create(runtime.disk_pool, runtime.disk_name, server.disk_bytes, source_image=server.image),
+            job.tools.patience.disk_s,
+        )
+    except DiskExists:
+        runtime.disk_made = False  # somebody else was faster: it is not the server's to remove
+        raise
     info = await disks.info(runtime.disk_pool, runtime.disk_name)
     job.mark(
         "image_created",
@@ -277,9 +168,12 @@ async def _wait_port_active(job: Job) -> None:
             )
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.5)
-    _learn(job.server, port)
+    learn_port(job.server, port)
+    runtime = job.server.runtime
     network = await job.tools.network.find_network(port.network_id)
-    job.server.runtime.mtu = network.mtu
+    subnets = await job.tools.network.list_subnets(port.network_id)
+    runtime.mtu = network.mtu
+    runtime.expected = expected_addresses(runtime.fixed_ips, subnets, runtime.mac_address)
     job.mark("port_active")
 
 
@@ -300,7 +194,12 @@ def guest_rules(server: Server) -> GuestRules | None:
     runtime = server.runtime
     if not runtime.port_security or not runtime.tap:
         return None
-    return GuestRules(runtime.tap, runtime.mac_address, tuple(fixed.ip_address for fixed in runtime.fixed_ips))
+    return GuestRules(
+        runtime.tap,
+        runtime.mac_address,
+        tuple(fixed.ip_address for fixed in runtime.fixed_ips),
+        tuple((pair.mac_address.lower(), pair.ip_address) for pair in runtime.address_pairs),
+    )
 
 
 async def _guard(job: Job) -> None:
@@ -313,6 +212,23 @@ async def _guard(job: Job) -> None:
 async def _unguard(job: Job) -> None:
     if job.server.runtime.tap:
         await job.tools.wiring.unguard(job.server.runtime.tap)
+
+
+def guest_port(server: Server) -> GuestPort:
+    """Where the server's port is on this host, for its security groups."""
+    assert server.port_id is not None
+    return GuestPort(server.port_id, server.runtime.tap, server.runtime.bridge)
+
+
+async def _protect(job: Job) -> None:
+    if job.tools.firewall is not None:
+        await job.tools.firewall.protect(guest_port(job.server))
+        job.mark("protected")
+
+
+async def _unprotect(job: Job) -> None:
+    if job.tools.firewall is not None and job.server.runtime.tap:
+        await job.tools.firewall.unprotect(job.server.runtime.tap)
 
 
 async def micro_guest(tools: Toolbox) -> GuestFiles:
@@ -352,87 +268,6 @@ async def _stop_qemu(job: Job) -> None:
         job.process = None
 
 
-async def _wait_lease(job: Job) -> None:
-    """The lease, as the DHCP agent's timeline tells it or, where that is out of sight, as the guest does."""
-    patience = job.tools.patience
-    limit_s = patience.lease_s if job.is_micro_guest else patience.image_lease_s
-    deadline = time.monotonic() + limit_s
-    while True:
-        acknowledged = _newest(job, "DHCPACK")
-        if acknowledged is not None:
-            job.mark("lease", **acknowledged.detail)
-            return
-        if job.is_micro_guest and await _read_facts(job):
-            assert job.facts is not None
-            given = [nic.ip_address for nic in job.facts.nics if nic.ip_address]
-            if given:
-                job.mark("lease", ip_address=given[0], mac_address=job.server.runtime.mac_address)
-                return
-        await _check_alive(job)
-        if time.monotonic() >= deadline:
-            raise BootError(f"no DHCP lease after {limit_s:.0f} s; the console's last words: {await _last_words(job)}")
-        await asyncio.sleep(POLL_S)
-
-
-def _newest(job: Job, name: str) -> TimelineStep | None:
-    """The newest step of that name of the server's port since its QEMU was started."""
-    steps = job.tools.timeline.steps(job.server.port_id or "")
-    return next((step for step in reversed(steps) if step.name == name and step.at >= job.launched_at_s), None)
-
-
-async def _wait_facts(job: Job) -> None:
-    """What the guest found must be what it was given: address and disk."""
-    limit_s = job.tools.patience.facts_s
-    deadline = time.monotonic() + limit_s
-    while not await _read_facts(job):
-        await _check_alive(job)
-        if time.monotonic() >= deadline:
-            raise BootError(f"no report from the guest after {limit_s:.0f} s; its last words: {await _last_words(job)}")
-        await asyncio.sleep(POLL_S)
-    assert job.facts is not None
-    check_facts(job.server, job.facts)
-    disk = job.facts.disks[0]
-    runtime = job.server.runtime
-    if disk.verified:
-        job.mark("disk_verified", disk=disk.name, size_bytes=disk.size_bytes, state=disk.state)
-    runtime.booted_before = True
-
-
-def check_facts(server: Server, facts: GuestFacts) -> None:
-    """Raises BootError unless the guest has the port's MAC and address and the disk it was given, in working order."""
-    runtime = server.runtime
-    wanted = {fixed.ip_address for fixed in runtime.fixed_ips if "." in fixed.ip_address}
-    nic = next((nic for nic in facts.nics if nic.mac_address == runtime.mac_address), None)
-    if nic is None:
-        raise BootError(f"the guest has no device with MAC address {runtime.mac_address}: {facts.nics}")
-    if wanted and nic.ip_address not in wanted:
-        raise BootError(f"the guest has address {nic.ip_address or 'none'}, not {' or '.join(sorted(wanted))}")
-    disk = next((disk for disk in facts.disks if disk.name == "vda"), None)
-    if disk is None or disk.size_bytes != server.disk_bytes:
-        size = disk.size_bytes if disk else 0
-        raise BootError(f"the guest's /dev/vda has {size} bytes, not {server.disk_bytes}")
-    # Later, the disk is its owner's: whatever is on it is fine.
-    if not runtime.booted_before and not disk.verified:
-        raise BootError(f"the guest could not write to /dev/vda and read it back ({disk.state})")
-
-
-async def _read_facts(job: Job) -> bool:
-    log_file = job.tools.hypervisor.paths(job.server.id).console_log
-    job.facts = parse_facts(await asyncio.to_thread(read_from, log_file, job.console_offset))
-    return job.facts is not None
-
-
-async def _check_alive(job: Job) -> None:
-    if job.process is not None and not job.process.is_alive():
-        raise BootError(f"the guest ended while it was starting; its last words: {await _last_words(job)}")
-
-
-async def _last_words(job: Job) -> str:
-    paths = job.tools.hypervisor.paths(job.server.id)
-    words = [await asyncio.to_thread(tail, path, 300) for path in (paths.console_log, paths.qemu_log)]
-    return " / ".join(" ".join(text.split()) for text in words if text.strip()) or "none"
-
-
 PROVISION: tuple[Step, ...] = (
     Step("files", _make_files, _remove_files),
     Step("port", _take_port, _give_port_back),
@@ -445,16 +280,9 @@ RUN: tuple[Step, ...] = (
     Step("port_active", _wait_port_active),
     Step("tap", _plug, _unplug),
     Step("guard", _guard, _unguard),
+    Step("firewall", _protect, _unprotect),
     Step("qemu", _launch, _stop_qemu),
 )
-
-# What a new guest must show before it counts as started. A user's own image may have no use for DHCP: nothing.
-PROVE: tuple[Step, ...] = (
-    Step("lease", _wait_lease),
-    Step("facts", _wait_facts),
-)
-
-watch_lease = _wait_lease
 
 
 def steps_to_start(server: Server) -> tuple[Step, ...]:

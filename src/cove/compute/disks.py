@@ -52,7 +52,10 @@ class DiskService(Protocol):
     """Disks by pool and name."""
 
     async def create(self, pool: str, name: str, size_bytes: int, *, source_image: str | None) -> None:
-        """Make a disk: blank, or a copy of an image of pool "images" and at least as large. All or nothing."""
+        """Make a disk: blank, or a copy of an image of pool "images" and at least as large. All or nothing.
+
+        Raises DiskExists.
+        """
         ...
 
     async def remove(self, pool: str, name: str) -> None:

@@ -13,8 +13,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from cove.compute.addresses import Expected
 from cove.compute.disks import POOL
-from cove.compute.network_api import FixedIp
+from cove.compute.network_api import AddressPair, FixedIp
 from cove.db import Database, metadata
 from cove.errors import CoveError
 
@@ -35,6 +36,10 @@ servers = sa.Table(
     sa.Column("updated_at", sa.Text, nullable=False),
     sa.UniqueConstraint("project_id", "name"),
 )
+
+
+SERVERS_MAX = 1000
+"""Records on one host."""
 
 
 class Status(enum.StrEnum):
@@ -69,8 +74,11 @@ class Runtime(msgspec.Struct):
     uid: int | None = None
     mac_address: str = ""
     fixed_ips: list[FixedIp] = []
+    address_pairs: list[AddressPair] = []
+    expected: list[Expected] = []  # which of the addresses the guest comes to by itself
     port_security: bool = True
     port_given: bool = False  # the port was there before the server, and stays after it
+    security_groups: list[str] = []  # ids, for a port that is made for the server
     fixed_ip_wanted: str | None = None
     network_name: str = ""
     mtu: int = 1500
@@ -110,6 +118,10 @@ class NameInUse(CoveError):
     """The project has a server of that name already."""
 
 
+class TooManyServers(CoveError):
+    """There is no room for another."""
+
+
 def now() -> str:
     """The time as the API writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -136,10 +148,12 @@ class ServerRecords:
         self._db = db
 
     async def insert(self, server: Server) -> None:
-        """Make the record durable. Raises NameInUse."""
+        """Make the record durable. Raises NameInUse, TooManyServers."""
         values = _values(server)
 
         def insert(connection: sa.Connection) -> None:
+            if (connection.execute(sa.select(sa.func.count()).select_from(servers)).scalar() or 0) >= SERVERS_MAX:
+                raise TooManyServers(f"there are {SERVERS_MAX} servers already: delete one")
             connection.execute(sa.insert(servers).values(**values))
 
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 30.0
 DEVICE_OWNER = "compute:nova"
+PRECONDITION_FAILED = 412
 MESSAGE_LENGTH_MAX = 500
+BIND_TRIES = 5
+"""A port may change between being looked at and being bound: then it is looked at again."""
 
 
 class NetworkApiError(CoveError):
@@ -69,11 +72,22 @@ class PortNotFree(NetworkApiError):
     """There is no MAC address left to make a port with."""
 
 
+class SecurityGroupNotFound(NetworkApiError):
+    """There is no such security group."""
+
+
 class FixedIp(msgspec.Struct, frozen=True):
     """An address of a port."""
 
     ip_address: str
     subnet_id: str = ""
+
+
+class AddressPair(msgspec.Struct, frozen=True):
+    """Addresses (one, or a CIDR) that a port may use besides its own; with the port's MAC if none is given."""
+
+    ip_address: str
+    mac_address: str = ""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -87,9 +101,12 @@ class Port(msgspec.Struct, frozen=True):
     device_id: str = ""
     device_owner: str = ""
     port_security_enabled: bool = True
+    allowed_address_pairs: list[AddressPair] = []
+    project_id: str = ""
+    revision_number: int = 0
 
 
-class Network(msgspec.Struct, frozen=True):
+class Network(msgspec.Struct, frozen=True, rename={"external": "router:external"}):
     """A network; `mtu` is in bytes."""
 
     id: str
@@ -97,6 +114,31 @@ class Network(msgspec.Struct, frozen=True):
     mtu: int = 1500
     status: str = "ACTIVE"
     subnets: list[str] = []
+    project_id: str = ""
+    shared: bool = False
+    external: bool = False
+
+
+class Subnet(msgspec.Struct, frozen=True):
+    """A subnet, as far as it says how a guest comes to its address. The modes are those of IPv6."""
+
+    id: str
+    cidr: str
+    ip_version: int = 4
+    enable_dhcp: bool = True
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
+
+
+class SecurityGroup(msgspec.Struct, frozen=True):
+    """A security group, by name."""
+
+    id: str
+    name: str = ""
+
+
+Credentials = Mapping[str, str]
+"""Headers of a request that say who asks. What is asked with them is answered as to that person, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +162,25 @@ class PortRequest:
 class NetworkApi(Protocol):
     """What the boot flow needs of the Networking service."""
 
-    async def find_network(self, name_or_id: str) -> Network:
+    async def find_network(self, name_or_id: str, *, credentials: Credentials | None = None) -> Network:
         """The network with this id or, failing that, this name. Raises NetworkNotFound, NetworkAmbiguous."""
+        ...
+
+    async def list_subnets(self, network_id: str) -> list[Subnet]:
+        """The network's subnets, of both IP versions."""
+        ...
+
+    async def find_security_groups(
+        self, names_or_ids: Sequence[str], *, project_id: str, credentials: Credentials | None = None
+    ) -> list[SecurityGroup]:
+        """The project's security groups of these names or ids. Raises SecurityGroupNotFound, NetworkAmbiguous."""
         ...
 
     async def create_port(self, request: PortRequest) -> Port:
         """Make a port for an instance. Raises one of the translated errors (see TRANSLATIONS)."""
         ...
 
-    async def show_port(self, port_id: str) -> Port:
+    async def show_port(self, port_id: str, *, credentials: Credentials | None = None) -> Port:
         """Raises PortNotFound."""
         ...
 
@@ -136,8 +188,12 @@ class NetworkApi(Protocol):
         """The ports that belong to the instance."""
         ...
 
+    async def list_changed_ports(self, since: str | None) -> list[Port]:
+        """Instances' ports that were changed at the time (as the API writes times) or later; None: all."""
+        ...
+
     async def bind_port(self, port_id: str, *, device_id: str, host: str) -> Port:
-        """Give an existing port to an instance on a host."""
+        """Give an existing port to an instance on a host, unless it is another's. Raises PortNotFound, PortInUse."""
         ...
 
     async def unbind_port(self, port_id: str) -> None:
@@ -222,12 +278,12 @@ class HttpNetworkApi:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def find_network(self, name_or_id: str) -> Network:
+    async def find_network(self, name_or_id: str, *, credentials: Credentials | None = None) -> Network:
         """The network with this id or, failing that, this name. Raises NetworkNotFound, NetworkAmbiguous."""
         if not name_or_id:
             raise NetworkNotFound("network '': a name or an id is wanted")
         for key in ("id", "name"):
-            answer = await self._request("GET", "networks", params={key: name_or_id})
+            answer = await self._request("GET", "networks", params={key: name_or_id}, headers=credentials)
             networks = _read(answer, "networks", list[Network])
             if len(networks) > 1:
                 ids = ", ".join(network.id for network in networks)
@@ -235,6 +291,30 @@ class HttpNetworkApi:
             if networks:
                 return networks[0]
         raise NetworkNotFound(f"no network has the name or id {name_or_id!r}", status=404)
+
+    async def list_subnets(self, network_id: str) -> list[Subnet]:
+        """The network's subnets, of both IP versions."""
+        return _read(await self._request("GET", "subnets", params={"network_id": network_id}), "subnets", list[Subnet])
+
+    async def find_security_groups(
+        self, names_or_ids: Sequence[str], *, project_id: str, credentials: Credentials | None = None
+    ) -> list[SecurityGroup]:
+        """The project's security groups of these names or ids. Raises SecurityGroupNotFound, NetworkAmbiguous."""
+        found = []
+        for wanted in dict.fromkeys(names_or_ids):
+            for key in ("id", "name"):
+                params = {key: wanted, "project_id": project_id, "fields": ["id", "name"]}
+                answer = await self._request("GET", "security-groups", params=params, headers=credentials)
+                groups = _read(answer, "security_groups", list[SecurityGroup])
+                if groups:
+                    break
+            else:
+                raise SecurityGroupNotFound(f"no security group has the name or id {wanted!r}", status=404)
+            if len(groups) > 1:
+                ids = ", ".join(group.id for group in groups)
+                raise NetworkAmbiguous(f"{len(groups)} security groups are called {wanted!r}: use an id ({ids})")
+            found.append(groups[0])
+        return found
 
     async def create_port(self, request: PortRequest) -> Port:
         """Make a port for an instance; a MAC taken from `available_macs` is removed there.
@@ -260,18 +340,36 @@ class HttpNetworkApi:
             raise translate(request, error, mac_address) from error
         return _read(answer, "port", Port)
 
-    async def show_port(self, port_id: str) -> Port:
+    async def show_port(self, port_id: str, *, credentials: Credentials | None = None) -> Port:
         """Raises PortNotFound."""
-        return _read(await self._request("GET", f"ports/{_segment(port_id)}"), "port", Port)
+        return _read(await self._request("GET", f"ports/{_segment(port_id)}", headers=credentials), "port", Port)
 
     async def list_ports(self, device_id: str) -> list[Port]:
         """The ports that belong to the instance."""
         return _read(await self._request("GET", "ports", params={"device_id": device_id}), "ports", list[Port])
 
+    async def list_changed_ports(self, since: str | None) -> list[Port]:
+        """Instances' ports that were changed at the time (as the API writes times) or later; None: all."""
+        params = {"device_owner": DEVICE_OWNER} | ({} if since is None else {"changed_since": since})
+        return _read(await self._request("GET", "ports", params=params), "ports", list[Port])
+
     async def bind_port(self, port_id: str, *, device_id: str, host: str) -> Port:
-        """Give an existing port to an instance on a host. Raises PortNotFound."""
+        """Give an existing port to an instance on a host, unless it is another's. Raises PortNotFound, PortInUse."""
         body = {"device_id": device_id, "device_owner": DEVICE_OWNER, "binding:host_id": host}
-        return _read(await self._request("PUT", f"ports/{_segment(port_id)}", json={"port": body}), "port", Port)
+        for _ in range(BIND_TRIES):
+            port = await self.show_port(port_id)
+            check_binding(port, device_id)
+            unchanged = {"If-Match": f"revision_number={port.revision_number}"}
+            try:
+                answer = await self._request(
+                    "PUT", f"ports/{_segment(port_id)}", json={"port": body}, headers=unchanged
+                )
+            except NetworkApiError as error:
+                if error.status != PRECONDITION_FAILED:
+                    raise
+            else:
+                return _read(answer, "port", Port)
+        raise NetworkApiError(f"port {port_id} changes all the time: try again", status=PRECONDITION_FAILED)
 
     async def unbind_port(self, port_id: str) -> None:
         """Take an existing port from its instance; a port that is gone is no error."""

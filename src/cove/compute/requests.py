@@ -10,17 +10,17 @@ import uuid
 import msgspec
 
 from cove.compute import qemu
-from cove.compute.boot import Toolbox, micro_guest
+from cove.compute.boot import micro_guest
 from cove.compute.disks import DISK_BYTES_MAX, DISK_BYTES_MIN, IMAGE_POOL, SECTOR_BYTES, DiskService
 from cove.compute.guest import GuestBuildError
 from cove.compute.models import Runtime, Server, Status, now
-from cove.compute.network_api import check_binding
+from cove.compute.network_api import Network, Port, SecurityGroup, check_binding
+from cove.compute.steps import Toolbox
 from cove.errors import CoveError
 
 DISK_BYTES_DEFAULT = 256 << 20
 MEMORY_MB_DEFAULT = 128
 MEMORY_MB_IMAGE_DEFAULT = 512
-SERVERS_MAX = 1000
 
 
 class InvalidRequest(CoveError):
@@ -42,12 +42,17 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     image: str | None = None
     disk_bytes: int | None = None
     memory_mb: int | None = None
+    security_groups: tuple[str, ...] = ()
+    credentials: dict[str, str] | None = None
+    """Whose eyes networks, ports and security groups are looked up with; None: the service's own, which see all."""
+    plain_disk_name: bool = True
+    """The disk's name is made of the server's alone. Names are those of one project: at most one may have that."""
 
 
 async def new_record(request: BootRequest, tools: Toolbox) -> Server:
     """The record of the server that is asked for, not stored yet.
 
-    Raises InvalidRequest, ConflictingState (too many servers), or a NetworkApiError.
+    Raises InvalidRequest, or a NetworkApiError.
     """
     if not qemu.valid_name(request.name):
         raise InvalidRequest(
@@ -55,8 +60,6 @@ async def new_record(request: BootRequest, tools: Toolbox) -> Server:
         )
     if (request.network is None) == (request.port_id is None):
         raise InvalidRequest("networks: one network or one port is wanted")
-    if len(await tools.records.list_all()) >= SERVERS_MAX:
-        raise ConflictingState(f"there are {SERVERS_MAX} servers already: delete one")
     memory_mb = request.memory_mb
     if memory_mb is None:
         memory_mb = MEMORY_MB_IMAGE_DEFAULT if request.image else MEMORY_MB_DEFAULT
@@ -69,26 +72,59 @@ async def new_record(request: BootRequest, tools: Toolbox) -> Server:
             raise InvalidRequest(f"the micro guest can't be booted: {error}; or give an image") from error
     disk_bytes = await _disk_size(request, tools.disks)
     server_id = str(uuid.uuid4())
+    credentials = request.credentials
     if request.port_id is not None:
         if request.fixed_ip is not None:
             raise InvalidRequest("fixed_ip: a port has its address already; give a network to choose one")
-        port = await tools.network.show_port(request.port_id)
+        port = await tools.network.show_port(request.port_id, credentials=credentials)
+        check_usable(port, request)
         check_binding(port, server_id)
-        network = await tools.network.find_network(port.network_id)
+        network = await tools.network.find_network(port.network_id, credentials=credentials)
+        groups: list[SecurityGroup] = []  # a port has its own
     else:
-        network = await tools.network.find_network(request.network or "")
+        network = await tools.network.find_network(request.network or "", credentials=credentials)
+        check_attachable(network, request)
+        groups = await tools.network.find_security_groups(
+            request.security_groups, project_id=request.project_id, credentials=credentials
+        )
     created = now()
     runtime = Runtime(
-        disk_name=f"{request.name}-disk",
+        disk_name=_disk_name(request, server_id),
         port_given=request.port_id is not None,
         network_name=network.name,
         fixed_ip_wanted=request.fixed_ip,
+        security_groups=[group.id for group in groups],
     )
     return Server(
         id=server_id, name=request.name, project_id=request.project_id, status=Status.BUILD,
         image=request.image, network_id=network.id, port_id=request.port_id, memory_mb=memory_mb,
         disk_bytes=disk_bytes, runtime=runtime, created_at=created, updated_at=created,
     )  # fmt: skip
+
+
+def check_attachable(network: Network, request: BootRequest) -> None:
+    """Raises InvalidRequest if whoever asks can see the network, but may not have such a port in it.
+
+    The port is made with the service's own rights, so what the API would not let its owner do is refused here.
+    """
+    if request.credentials is None or network.project_id == request.project_id:
+        return
+    name = network.name or network.id
+    if network.external and not network.shared:
+        raise InvalidRequest(f"network {name} is external, and not {request.project_id}'s to use")
+    if request.fixed_ip is not None:
+        raise InvalidRequest(f"fixed_ip {request.fixed_ip}: only the owner of network {name} chooses addresses in it")
+
+
+def check_usable(port: Port, request: BootRequest) -> None:
+    """Raises InvalidRequest if whoever asks can see the port (as the owner of its network does), but doesn't own it."""
+    if request.credentials is not None and port.project_id != request.project_id:
+        raise InvalidRequest(f"port {port.id} is not {request.project_id}'s to use")
+
+
+def _disk_name(request: BootRequest, server_id: str) -> str:
+    """No two servers of different projects have the same, and none tells what others' servers are called."""
+    return f"{request.name}-disk" if request.plain_disk_name else f"{request.name}-disk-{server_id[:8]}"
 
 
 async def _disk_size(request: BootRequest, disks: DiskService) -> int:

@@ -6,7 +6,7 @@ What that API has no word for is under `cove:` keys. Source: OpenStack's Compute
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -15,8 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from cove.compute import qemu
-from cove.compute.boot import UndoError
-from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState
+from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState, TooManyServers
 from cove.compute.network_api import (
     FixedIpAlreadyInUse,
     NetworkAmbiguous,
@@ -27,30 +26,63 @@ from cove.compute.network_api import (
     PortLimitExceeded,
     PortNotFound,
     PortNotFree,
+    SecurityGroupNotFound,
 )
 from cove.compute.servers import BootRequest, ComputeService, ConflictingState, InvalidRequest
+from cove.compute.steps import UndoError
 from cove.errors import CoveError
 
 log = structlog.get_logger(__name__)
 
 CONSOLE_LINES_MAX = 100_000
+ACTIONS = ("os-start", "os-stop", "os-getConsoleOutput")
+# Headers of a request that say who asks.
+CREDENTIALS = ("x-auth-token", "x-project-id")
+
+
+class Forbidden(CoveError):
+    """Whoever asks may not do that."""
+
+
+class Caller(Protocol):
+    """Who asks, as whoever let the request in has left it in scope["cove.context"]."""
+
+    @property
+    def project_id(self) -> str:
+        """The project that the caller works in."""
+        ...
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller is an administrator of the whole."""
+        ...
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The caller's roles in the project."""
+        ...
+
+
 # Members of a POST's "server" that are used, and those that clients always send and that change nothing here.
-MEMBERS = frozenset({"name", "networks", "imageRef", "cove:disk_bytes", "cove:memory_mb"})
+MEMBERS = frozenset({"name", "networks", "imageRef", "security_groups", "cove:disk_bytes", "cove:memory_mb"})
 MEMBERS_IGNORED = frozenset({"flavorRef", "min_count", "max_count", "OS-DCF:diskConfig", "config_drive", "metadata"})
 
 # First match decides: exception → HTTP status and the error form's member.
 ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (ServerNotFound, 404, "itemNotFound"),
     (InvalidRequest, 400, "badRequest"),
+    (Forbidden, 403, "forbidden"),
     (NetworkNotFound, 400, "badRequest"),
     (NetworkAmbiguous, 409, "conflictingRequest"),
     (PortNotFound, 400, "badRequest"),
+    (SecurityGroupNotFound, 400, "badRequest"),
     (FixedIpAlreadyInUse, 400, "badRequest"),
     (NoMoreFixedIps, 400, "badRequest"),
     (PortLimitExceeded, 403, "forbidden"),
     (PortInUse, 409, "conflictingRequest"),
     (PortNotFree, 409, "conflictingRequest"),
     (NameInUse, 409, "conflictingRequest"),
+    (TooManyServers, 403, "forbidden"),
     (ConflictingState, 409, "conflictingRequest"),
     (UndoError, 500, "computeFault"),
     (NetworkApiError, 500, "computeFault"),
@@ -91,7 +123,7 @@ def _errors_in_form(handler: Handler) -> Handler:
 
 
 def server_form(server: Server, task_state: TaskState | None, paths: Any, base_url: str) -> dict[str, Any]:
-    """A server as GET shows it."""
+    """A server as GET shows it; `paths` of its console on this host are None for whoever has no business there."""
     runtime = server.runtime
     power, vm_state = STATES[server.status]
     addresses = [
@@ -129,9 +161,9 @@ def server_form(server: Server, task_state: TaskState | None, paths: Any, base_u
         "cove:mac_address": runtime.mac_address,
         "cove:memory_mb": server.memory_mb,
         "cove:disk": {"pool": runtime.disk_pool, "name": runtime.disk_name, "size_bytes": server.disk_bytes},
-        "cove:console_socket": str(paths.serial_socket),
-        "cove:console_log": str(paths.console_log),
     }
+    if paths is not None:
+        form |= {"cove:console_socket": str(paths.serial_socket), "cove:console_log": str(paths.console_log)}
     if runtime.fault is not None:
         form["fault"] = msgspec.structs.asdict(runtime.fault)
     return form
@@ -147,8 +179,8 @@ def _expect(value: Any, kind: type, field: str, wanted: str) -> Any:
     return value
 
 
-def parse_boot(body: Any, project_id: str) -> BootRequest:
-    """The request in a POST's body. Raises InvalidRequest."""
+def parse_boot(body: Any, project_id: str, credentials: dict[str, str] | None = None) -> BootRequest:
+    """The request in a POST's body; what it names is looked up with the credentials. Raises InvalidRequest."""
     server = _expect(_expect(body, dict, "the body", "an object").get("server"), dict, "server", "an object")
     unknown = set(server) - MEMBERS - MEMBERS_IGNORED
     if unknown:
@@ -177,7 +209,18 @@ def parse_boot(body: Any, project_id: str) -> BootRequest:
         image=optional(server, "imageRef", str, "an image's name") or None,
         disk_bytes=optional(server, "cove:disk_bytes", int, "a number of bytes"),
         memory_mb=optional(server, "cove:memory_mb", int, "a number of MiB"),
+        security_groups=_security_groups(server.get("security_groups")),
+        credentials=credentials,
     )
+
+
+def _security_groups(value: Any) -> tuple[str, ...]:
+    """Names or ids, in the API's form [{"name": ...}]."""
+    names = []
+    for item in _expect(value or [], list, "security_groups", "a list"):
+        group = _expect(item, dict, "security_groups", 'a list of {"name": ...}')
+        names.append(_expect(group.get("name"), str, "security_groups name", "a name or an id"))
+    return tuple(names)
 
 
 def name_matches(pattern: str, name: str) -> bool:
@@ -217,15 +260,61 @@ def _id(request: Request) -> str:
     return server_id
 
 
+def _caller(request: Request) -> Caller:
+    """Who asks. A request of which nobody has found that out gets no answer here (KeyError)."""
+    caller: Caller = request.scope["cove.context"]
+    return caller
+
+
+def _credentials(request: Request) -> dict[str, str] | None:
+    """The headers with which to look things up as the caller; None for an administrator, who sees all anyway."""
+    if _caller(request).is_admin:
+        return None
+    return {name: request.headers[name] for name in CREDENTIALS if name in request.headers}
+
+
+def _check_member(request: Request) -> None:
+    """Raises Forbidden for a caller who may only look."""
+    caller = _caller(request)
+    if not caller.is_admin and "member" not in caller.roles:
+        raise Forbidden("this takes the role member in the project, or an administrator")
+
+
+def _project(request: Request) -> str:
+    """The project that a new server is to belong to. Raises Forbidden for a caller who works in none."""
+    project_id = _caller(request).project_id
+    if not project_id:
+        raise Forbidden("a server belongs to a project: this takes a token that is scoped to one")
+    return project_id
+
+
+def _wants_all(request: Request) -> bool:
+    """Whether the servers of all projects are asked for. Raises Forbidden unless by an administrator."""
+    if request.query_params.get("all_tenants", "0").lower() in ("0", "false", "f", "no"):
+        return False
+    if not _caller(request).is_admin:
+        raise Forbidden("all_tenants: only an administrator sees other projects' servers")
+    return True
+
+
 def server_routes(service: Callable[[], ComputeService], *, project_id: str) -> list[BaseRoute]:
     """The routes. `service` is asked at each request, so that the application may be made before the service is.
 
-    `project_id` is whose servers they are, until there is an identity service.
+    Whose servers a request is about says its scope["cove.context"]. Others' servers are not there for whoever is no
+    administrator. `project_id` is the project of the machine's own user, whose disks are called after servers alone.
     """
+
+    async def visible(request: Request) -> Server:
+        server = await service().show(_id(request))
+        caller = _caller(request)
+        if not caller.is_admin and server.project_id != caller.project_id:
+            raise ServerNotFound(f"server {server.id} could not be found")
+        return server
 
     def form(server: Server, request: Request) -> dict[str, Any]:
         compute = service()
-        return server_form(server, compute.task_state(server), compute.paths(server.id), str(request.base_url))
+        paths = compute.paths(server.id) if _caller(request).is_admin else None
+        return server_form(server, compute.task_state(server), paths, str(request.base_url))
 
     async def index(request: Request) -> Response:
         found = await _matching(request)
@@ -238,11 +327,14 @@ def server_routes(service: Callable[[], ComputeService], *, project_id: str) -> 
     async def _matching(request: Request) -> list[Server]:
         pattern = request.query_params.get("name", "")
         status = request.query_params.get("status", "").upper()
-        found = await service().list(project_id=project_id)
+        found = await service().list(project_id=None if _wants_all(request) else _caller(request).project_id)
         return [s for s in found if name_matches(pattern, s.name) and status in ("", s.status.value)]
 
     async def create(request: Request) -> Response:
-        server = await service().boot(parse_boot(await _body(request), project_id))
+        _check_member(request)
+        wanted = parse_boot(await _body(request), _project(request), _credentials(request))
+        wanted = msgspec.structs.replace(wanted, plain_disk_name=wanted.project_id == project_id)
+        server = await service().boot(wanted)
         base_url = str(request.base_url)
         created = {"id": server.id, "links": _links(server, base_url), "OS-DCF:diskConfig": "MANUAL"}
         answer = _json({"server": created}, 202)
@@ -250,27 +342,27 @@ def server_routes(service: Callable[[], ComputeService], *, project_id: str) -> 
         return answer
 
     async def show(request: Request) -> Response:
-        return _json({"server": form(await service().show(_id(request)), request)})
+        return _json({"server": form(await visible(request), request)})
 
     async def delete(request: Request) -> Response:
-        await service().delete(_id(request))
+        server = await visible(request)
+        _check_member(request)
+        await service().delete(server.id)
         return Response(status_code=204)
 
     async def action(request: Request) -> Response:
-        server_id = _id(request)
         body = _expect(await _body(request), dict, "the body", "an object with one action")
         if len(body) != 1:
             raise InvalidRequest(f"{len(body)} actions given, one is wanted")
         [(name, arguments)] = body.items()
-        if name == "os-start":
-            await service().start_server(server_id)
-        elif name == "os-stop":
-            await service().stop_server(server_id)
-        elif name == "os-getConsoleOutput":
-            output = await service().console_output(server_id, lines=_console_lines(arguments))
-            return _json({"output": output})
-        else:
-            raise InvalidRequest(f"action {name!r}: os-start, os-stop or os-getConsoleOutput is wanted")
+        if name not in ACTIONS:
+            raise InvalidRequest(f"action {name!r}: {' or '.join(ACTIONS)} is wanted")
+        lines = _console_lines(arguments) if name == "os-getConsoleOutput" else None
+        server = await visible(request)
+        _check_member(request)
+        if name == "os-getConsoleOutput":
+            return _json({"output": await service().console_output(server.id, lines=lines)})
+        await (service().start_server if name == "os-start" else service().stop_server)(server.id)
         return Response(status_code=202)
 
     base = "/v2.1/servers"

@@ -1,7 +1,7 @@
 """The compute service: records of servers, the tasks that work on them, and what a start and an end of Cove mean.
 
 Each server has at most one piece of work at a time (its lock); work that outlives a request is a task owned here.
-A running guest has a watcher, which notices its end. Guests outlive the service: `stop` leaves them running and
+Running guests are looked after in cove.compute.running. They outlive the service: `stop` leaves them running and
 `start` finds them again; `shutdown` ends them.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,18 @@ from typing import Any
 import msgspec
 import structlog
 
-from cove.compute import boot
-from cove.compute.boot import PROVISION, RUN, Job, Patience, Toolbox
+from cove.bus import Bus
+from cove.compute import boot, prove, steps
+from cove.compute.boot import PROVISION, RUN
 from cove.compute.disks import DiskService
 from cove.compute.hypervisor import Hypervisor, InstancePaths, QemuHypervisor, tail
 from cove.compute.models import Fault, NameInUse, Server, ServerNotFound, ServerRecords, Status, TaskState, now
 from cove.compute.network_api import NetworkApi
 from cove.compute.requests import BootRequest, ConflictingState, InvalidRequest, new_record
+from cove.compute.running import RunningGuests
+from cove.compute.steps import Job, Patience, Toolbox
 from cove.compute.uids import UidPool
-from cove.compute.wiring import LinuxWiring, Wiring
+from cove.compute.wiring import GuestFirewall, LinuxWiring, Wiring
 from cove.config import Settings
 from cove.db import Database
 from cove.errors import CoveError
@@ -34,12 +36,9 @@ from cove.timeline import Timeline
 
 log = structlog.get_logger(__name__)
 
-HOUSEKEEPING_INTERVAL_S = 30.0
 BOOTS_AT_ONCE = 8
 CONSOLE_OUTPUT_BYTES_MAX = 1 << 20
 SHUTDOWN_GRACE_S = 5.0
-RESUME_FOR_S = 60.0
-RESUME_INTERVAL_S = 0.5
 
 
 class ComputeService:
@@ -57,6 +56,8 @@ class ComputeService:
         wiring: Wiring | None = None,
         uids: UidPool | None = None,
         patience: Patience | None = None,
+        bus: Bus | None = None,
+        firewall: GuestFirewall | None = None,
     ) -> None:
         self._records = ServerRecords(db)
         self._tools = Toolbox(
@@ -70,13 +71,12 @@ class ComputeService:
             guest_dir=settings.state_dir / "guest",
             host=settings.host,
             patience=patience or Patience(),
+            firewall=firewall,
         )
         self._locks: dict[str, asyncio.Lock] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
         self._task_states: dict[str, TaskState] = {}
-        self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._companions: dict[str, asyncio.Task[None]] = {}
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._running = RunningGuests(self._tools, self._lock, bus)
         self._boots = asyncio.Semaphore(BOOTS_AT_ONCE)
         self._stopping = False
 
@@ -117,13 +117,18 @@ class ComputeService:
             await self._guard_again(running)
         except CoveError as error:
             log.error("compute.adopt", what="guests are not guarded against spoofing", error=str(error))
+        try:
+            if self._tools.firewall is not None:
+                await self._tools.firewall.start([boot.guest_port(server) for server in running if server.port_id])
+        except CoveError as error:
+            log.error("compute.adopt", what="security groups are not in force", error=str(error))
         for server in running:
-            self._adopt(server, processes[server.id])
+            self._running.adopt(server, processes[server.id])
         for server in servers:
             if server.id not in processes:
                 await self._try_to_recover(server)
         await self._remove_strays({server.id for server in servers})
-        self._housekeeper = asyncio.create_task(self._keep_house(), name="compute housekeeping")
+        self._running.start()
 
     async def _export_again(self, server: Server) -> None:
         assert server.runtime.uid is not None
@@ -136,33 +141,6 @@ class ComputeService:
             await self._tools.wiring.reset_guards(rules)
         else:
             await self._tools.wiring.remove_guards()
-
-    def _adopt(self, server: Server, process: Process) -> None:
-        self._watch(server.id, process)
-        self._tools.timeline.mark(server.id, "adopted", pid=process.pid)
-        log.info("compute.adopt", server=server.id, pid=process.pid)
-        self._accompany(server.id, self._keep_going(server.id))
-
-    async def _keep_going(self, server_id: str) -> None:
-        """Let an adopted guest go on if it is paused, or gets paused yet, for want of its disk.
-
-        QEMU looks for the disk's server at growing intervals (to 16 s), and again only when the guest asks for it: so
-        for a while it may take several tries.
-        """
-        deadline = time.monotonic() + RESUME_FOR_S
-        while time.monotonic() < deadline:
-            await self._resume(server_id)
-            await asyncio.sleep(RESUME_INTERVAL_S)
-
-    async def _resume(self, server_id: str) -> None:
-        try:
-            await self._tools.hypervisor.resume(server_id)
-        except CoveError as error:
-            log.debug("compute.resume", server=server_id, error=str(error))
-
-    def _accompany(self, server_id: str, work: Coroutine[Any, Any, None]) -> None:
-        """A task beside a running guest, which ends with it at the latest."""
-        self._companions[server_id] = asyncio.create_task(work, name=f"beside {server_id}")
 
     async def _try_to_recover(self, server: Server) -> None:
         try:
@@ -178,13 +156,13 @@ class ComputeService:
             return
         before = msgspec.json.encode(server)
         if server.status is Status.BUILD:
-            left = await boot.undo(job, PROVISION + RUN)
+            left = await steps.undo(job, PROVISION + RUN)
             self._fail(server, "Cove ended while this server was being built; what was made has been undone", left)
         elif server.status is Status.ERROR:
             # It holds nothing, unless the end of Cove came while that was being seen to.
-            await boot.undo(job, PROVISION + RUN)
+            await steps.undo(job, PROVISION + RUN)
         else:
-            await boot.undo(job, RUN)
+            await steps.undo(job, RUN)
             if server.status is Status.ACTIVE:
                 server.status = Status.SHUTOFF
         if msgspec.json.encode(server) != before:
@@ -204,16 +182,15 @@ class ComputeService:
     async def stop(self) -> None:
         """End this service, for a restart: guests run on, work that is under way is undone."""
         self._stopping = True
-        housekeeper = [self._housekeeper] if self._housekeeper else []
-        tasks = [*self._work.values(), *self._watchers.values(), *self._companions.values(), *housekeeper]
-        for task in tasks:
+        work = [*self._work.values()]
+        for task in work:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*work, return_exceptions=True)
+        await self._running.close()
+        if self._tools.firewall is not None:
+            await self._tools.firewall.close()
         self._work.clear()
         self._task_states.clear()
-        self._watchers.clear()
-        self._companions.clear()
-        self._housekeeper = None
 
     async def shutdown(self) -> None:
         """End every guest, all at once, and leave nothing of them on the host but their state."""
@@ -224,10 +201,12 @@ class ComputeService:
             if isinstance(outcome, BaseException):
                 log.error("compute.shutdown", server=server.id, error=str(outcome))
         await self._tools.wiring.remove_guards()
+        if self._tools.firewall is not None:
+            await self._tools.firewall.destroy()
 
     async def _power_off(self, server: Server) -> None:
         if server.status is Status.ACTIVE:
-            left = await boot.undo(Job(self._tools, server, grace_s=SHUTDOWN_GRACE_S), RUN)
+            left = await steps.undo(Job(self._tools, server, grace_s=SHUTDOWN_GRACE_S), RUN)
             server.status = Status.SHUTOFF
             if left:
                 server.runtime.fault = _fault("the server did not stop cleanly", left)
@@ -237,23 +216,13 @@ class ComputeService:
             # undone, and then there is.
             await self._recover(server)
 
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
-            for server_id in list(self._watchers):
-                try:
-                    await self._tools.hypervisor.trim_console_log(server_id)
-                except OSError as error:
-                    log.warning("compute.housekeeping", server=server_id, error=str(error))
-                await self._resume(server_id)
-
     # -- requests ---------------------------------------------------------------------------------------------------
 
     async def boot(self, request: BootRequest) -> Server:
         """Record a server and build it in the background: see `wait`, or look at its status.
 
         A record in ERROR holds nothing, so a new server may take its name. Raises InvalidRequest, NameInUse,
-        ConflictingState, or a NetworkApiError.
+        TooManyServers, ConflictingState (Cove is stopping), or a NetworkApiError.
         """
         if self._stopping:
             raise ConflictingState("Cove is stopping")
@@ -343,19 +312,19 @@ class ComputeService:
             work.cancel()
             await asyncio.wait([work])
         async with self._lock(server_id):
-            await self._unwatch(server_id)
             server = await self._records.get(server_id)
+            await self._running.unwatch(server)
             server.runtime.deleting = True
             await self._records.save(server)
             await self._finish_delete(Job(self._tools, server))
         self._locks.pop(server_id, None)
 
     async def _finish_delete(self, job: Job) -> None:
-        left = await boot.undo(job, PROVISION + RUN)
+        left = await steps.undo(job, PROVISION + RUN)
         if left:
             self._fail(job.server, "the server could not be deleted", left)
             await self._records.save(job.server)
-            raise boot.UndoError(f"server {job.server.id} is not all gone: {'; '.join(left)}")
+            raise steps.UndoError(f"server {job.server.id} is not all gone: {'; '.join(left)}")
         await self._records.delete(job.server.id)
         self._tools.timeline.mark(job.server.id, "deleted")
 
@@ -382,7 +351,7 @@ class ComputeService:
         job = Job(self._tools, server)
         async with self._boots, self._lock(server.id):
             try:
-                await boot.advance(job, PROVISION + boot.steps_to_start(server))
+                await steps.advance(job, PROVISION + boot.steps_to_start(server))
             except BaseException as error:
                 self._fail(server, _why(error), getattr(error, "__notes__", ()))
                 await self._records.save(server)
@@ -396,7 +365,7 @@ class ComputeService:
             server = await self._records.get(server_id)
             job = Job(self._tools, server)
             try:
-                await boot.advance(job, boot.steps_to_start(server))
+                await steps.advance(job, boot.steps_to_start(server))
             except BaseException as error:
                 # It is as SHUTOFF as before, and its disk is untouched; the fault says why it did not start.
                 server.runtime.fault = _fault(_why(error), getattr(error, "__notes__", ()))
@@ -411,59 +380,29 @@ class ComputeService:
         job.server.status = Status.ACTIVE
         job.server.runtime.fault = None
         await self._records.save(job.server)
-        self._watch(job.server.id, job.process)
+        self._running.watch(job.server, job.process)
         job.mark("active")
         if not job.is_micro_guest:
-            self._accompany(job.server.id, self._see_lease(job))
+            self._running.accompany(job.server.id, self._see_lease(job))
 
     async def _see_lease(self, job: Job) -> None:
         """A user's own image counts as started before it asks for an address: tell when it does."""
         try:
-            await boot.watch_lease(job)
-        except boot.BootError as error:
+            await prove.watch_lease(job)
+        except steps.BootError as error:
             job.mark("no_lease", error=str(error))
 
     async def _halt(self, server_id: str) -> None:
         async with self._lock(server_id):
-            await self._unwatch(server_id)
             server = await self._records.get(server_id)
+            await self._running.unwatch(server)
             job = Job(self._tools, server, grace_s=self._tools.patience.power_off_s)
-            left = await boot.undo(job, RUN)
+            left = await steps.undo(job, RUN)
             server.status = Status.SHUTOFF
             if left:
                 server.runtime.fault = _fault("the server did not stop cleanly", left)
             await self._records.save(server)
             job.mark("stopped")
-
-    def _watch(self, server_id: str, process: Process) -> None:
-        self._watchers[server_id] = asyncio.create_task(self._notice_end(server_id, process), name=f"watch {server_id}")
-
-    async def _unwatch(self, server_id: str) -> None:
-        found = [watchers.pop(server_id, None) for watchers in (self._watchers, self._companions)]
-        tasks = [task for task in found if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _notice_end(self, server_id: str, process: Process) -> None:
-        """A guest that ends by itself (poweroff, a crash of QEMU) leaves a server that is SHUTOFF."""
-        try:
-            await process.wait()
-        finally:
-            process.close()
-        async with self._lock(server_id):
-            try:
-                server = await self._records.get(server_id)
-            except ServerNotFound:
-                return
-            self._watchers.pop(server_id, None)
-            if (companion := self._companions.pop(server_id, None)) is not None:
-                companion.cancel()
-            log.info("compute.guest_ended", server=server_id)
-            await boot.undo(Job(self._tools, server), RUN)
-            server.status = Status.SHUTOFF
-            await self._records.save(server)
-            self._tools.timeline.mark(server_id, "ended")
 
     def _fail(self, server: Server, message: str, left: Any) -> None:
         server.status = Status.ERROR

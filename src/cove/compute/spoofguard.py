@@ -11,23 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
+from cove.compute import nft
+from cove.compute.nft import NftError
 from cove.errors import CoveError
 
 log = structlog.get_logger(__name__)
 
-NFT = "nft"
-NFT_TIMEOUT_S = 20.0
-_UNSPECIFIED = str(ipaddress.IPv4Address(0))
+_UNSPECIFIED_4, _UNSPECIFIED_6 = IPv4Address(0), "::"
 _TAP = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+_ARP = "arp htype 1 arp ptype ip arp hlen 6 arp plen 4"
+# What a host says of itself before it has an address: looking for a router, and for whom it is to be sent.
+_FROM_NOWHERE = "nd-router-solicit, mld-listener-report, mld-listener-done, mld2-listener-report"
 
 
 class SpoofGuardError(CoveError):
@@ -36,67 +48,118 @@ class SpoofGuardError(CoveError):
 
 @dataclass(frozen=True, slots=True)
 class GuestRules:
-    """What a guest behind this tap may call itself."""
+    """What a guest behind this tap may call itself: its port's MAC with its addresses and, besides, `pairs` of a MAC
+    (empty: the port's) and an address or CIDR.
+    """
 
     tap: str
     mac_address: str
     ip_addresses: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not _TAP.fullmatch(self.tap):
             raise SpoofGuardError(f"tap {self.tap!r}: no name of a device")
-        if not _MAC.fullmatch(self.mac_address):
-            raise SpoofGuardError(f"mac_address {self.mac_address!r}: six lower-case bytes as aa:bb:… wanted")
+        for mac in (self.mac_address, *(mac for mac, _ in self.pairs if mac)):
+            if not _MAC.fullmatch(mac):
+                raise SpoofGuardError(f"mac_address {mac!r}: six lower-case bytes as aa:bb:… wanted")
         for address in self.ip_addresses:
             try:
-                ipaddress.ip_address(address)
+                ip_address(address)
             except ValueError:
                 raise SpoofGuardError(f"ip_address {address!r}: no IP address") from None
+        for _, address in self.pairs:
+            try:
+                ip_network(address, strict=False)
+            except ValueError:
+                raise SpoofGuardError(f"address pair {address!r}: no IP address, nor a CIDR") from None
 
-    @property
-    def ipv4(self) -> list[str]:
-        """The IPv4 addresses."""
-        return [address for address in self.ip_addresses if "." in address]
+    def claims(self) -> dict[str, Claims]:
+        """What each MAC may claim, the port's own first. A link-local address follows from each."""
+        networks: dict[str, list[IPv4Network | IPv6Network]] = {self.mac_address: []}
+        for mac, address in (*((self.mac_address, address) for address in self.ip_addresses), *self.pairs):
+            networks.setdefault(mac or self.mac_address, []).append(ip_network(address, strict=False))
+        found = {}
+        for mac, claimed in networks.items():
+            four = collapse_addresses(network for network in claimed if isinstance(network, IPv4Network))
+            own = IPv6Network(link_local(mac))
+            six = collapse_addresses([own, *(network for network in claimed if isinstance(network, IPv6Network))])
+            found[mac] = Claims(tuple(four), tuple(six))
+        return found
 
-    @property
-    def ipv6(self) -> list[str]:
-        """The IPv6 addresses, the link-local one that follows from the MAC among them."""
-        fixed = [str(ipaddress.IPv6Address(address)) for address in self.ip_addresses if ":" in address]
-        return [link_local(self.mac_address), *fixed]
+
+class Claims(NamedTuple):
+    """The networks that a MAC may say it has, none in another."""
+
+    ipv4: tuple[IPv4Network, ...]
+    ipv6: tuple[IPv6Network, ...]
 
 
 def link_local(mac_address: str) -> str:
     """The IPv6 link-local address made from a MAC (RFC 4291, appendix A)."""
     octets = bytes.fromhex(mac_address.replace(":", ""))
     interface = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
-    return str(ipaddress.IPv6Address(bytes.fromhex("fe80000000000000") + interface))
+    return str(IPv6Address(bytes.fromhex("fe80000000000000") + interface))
 
 
 def chain_rules(rules: GuestRules) -> list[str]:
     """The rules of a guest's chain, in nft's language. Every frame ends in accept or drop."""
-    mac = rules.mac_address
-    ipv4 = ", ".join(rules.ipv4)
-    arp_senders = ", ".join([_UNSPECIFIED, *rules.ipv4])
-    ipv6 = ", ".join(rules.ipv6)
-    targets = ", ".join(f"{int(ipaddress.IPv6Address(address)):#034x}" for address in rules.ipv6)
-    ethernet_arp = "arp htype 1 arp ptype ip arp hlen 6 arp plen 4"
+    claims = rules.claims()
     lines = [
-        f"ether saddr != {mac} drop",
+        f"ether saddr != {_choice(list(claims))} drop",
         # A tag hides nothing from the rules below, but gets a frame into a network that is not the port's.
         "ether type { vlan, 8021ad } drop",
-        # An ARP sender of 0.0.0.0 is a probe (RFC 5227): it claims nothing.
-        f"{ethernet_arp} arp saddr ether {mac} arp saddr ip {{ {arp_senders} }} accept",
-        f"ip saddr {_UNSPECIFIED} udp sport 68 udp dport 67 accept",
-        # No DHCP answers, no router advertisements, no redirects, no claims to others' IPv6 addresses.
+        f"ip saddr {_UNSPECIFIED_4} udp sport 68 udp dport 67 accept",
+        # Nothing that a DHCP server says, by either end of it; no router advertisements, no redirects.
         "udp sport { 67, 547 } drop",
+        "udp dport { 68, 546 } drop",
         "icmpv6 type { nd-router-advert, nd-redirect } drop",
-        f"icmpv6 type nd-neighbor-advert @th,64,128 != {{ {targets} }} drop",
+        f"ip6 saddr {_UNSPECIFIED_6} icmpv6 type {{ {_FROM_NOWHERE} }} accept",
     ]
-    if ipv4:
-        lines.append(f"ip saddr {{ {ipv4} }} accept")
-    lines.append(f"ip6 saddr {{ ::, {ipv6} }} accept")
+    for mac, claimed in claims.items():
+        lines += _claim_rules(f"ether saddr {mac} " if len(claims) > 1 else "", mac, claimed)
     lines.append("drop")
     return lines
+
+
+def _claim_rules(only: str, mac: str, claimed: Claims) -> Iterable[str]:
+    # An ARP sender of 0.0.0.0 is a probe (RFC 5227): it claims nothing.
+    senders = collapse_addresses([IPv4Network(_UNSPECIFIED_4), *claimed.ipv4])
+    yield f"{only}{_ARP} arp saddr ether {mac}{_among(' arp saddr ip', senders)} accept"
+    if claimed.ipv4:
+        yield f"{only}{_among('ip saddr', claimed.ipv4, everything='ether type ip')} accept"
+    # Two ways to claim an IPv6 address: to say that one has it, and to ask, from nowhere, whether anybody else does.
+    targets = _targets(claimed.ipv6)
+    if targets:
+        yield f"{only}icmpv6 type nd-neighbor-advert @th,64,128 != {targets} drop"
+    asked = f" @th,64,128 {targets}" if targets else ""
+    yield f"{only}ip6 saddr {_UNSPECIFIED_6} icmpv6 type nd-neighbor-solicit{asked} accept"
+    yield f"{only}ip6 saddr {_UNSPECIFIED_6} drop"
+    yield f"{only}{_among('ip6 saddr', claimed.ipv6, everything='ether type ip6')} accept"
+
+
+def _choice(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{{ {', '.join(values)} }}"
+
+
+def _among(field: str, networks: Iterable[IPv4Network | IPv6Network], *, everything: str = "") -> str:
+    """A match of the field with the networks. nft has no set of all addresses: nothing is asked of the field then."""
+    found = list(networks)
+    if any(network.prefixlen == 0 for network in found):
+        return everything
+    texts = (str(network.network_address) if network.num_addresses == 1 else str(network) for network in found)
+    return f"{field} {{ {', '.join(texts)} }}"
+
+
+def _targets(networks: Iterable[IPv6Network]) -> str:
+    """The networks as a set of the numbers that a neighbour message has behind its header; empty: all there are."""
+    texts = []
+    for network in networks:
+        if network.prefixlen == 0:
+            return ""
+        first, last = (f"{int(address):#034x}" for address in (network[0], network[-1]))
+        texts.append(first if first == last else f"{first}-{last}")
+    return f"{{ {', '.join(texts)} }}"
 
 
 class SpoofGuard:
@@ -166,26 +229,10 @@ class SpoofGuard:
         return lines
 
     async def _apply(self, lines: list[str]) -> None:
-        argv = [NFT, "-f", "-"]
-        if self._namespace is not None:
-            argv = ["ip", "netns", "exec", self._namespace, *argv]
-        pipe = asyncio.subprocess.PIPE
         try:
-            process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
-        except FileNotFoundError:
-            raise SpoofGuardError(f"{argv[0]} is not installed: apt-get install nftables") from None
-        script = "".join(f"{line}\n" for line in lines).encode()
-        try:
-            _, err = await asyncio.wait_for(process.communicate(script), NFT_TIMEOUT_S)
-        except TimeoutError:
-            raise SpoofGuardError(f"nft: no end after {NFT_TIMEOUT_S:.0f} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            words = " ".join(err.decode(errors="replace").split())[:300]
-            raise SpoofGuardError(f"nft refused the rules of table {self.table}: {words}")
+            await nft.apply(lines, namespace=self._namespace)
+        except NftError as error:
+            raise SpoofGuardError(f"table {self.table}: {error}") from error
 
 
 def _chain(tap: str) -> str:

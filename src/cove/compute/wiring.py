@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from cove.compute.firewall_sync import GuestPort
 from cove.compute.spoofguard import GuestRules, SpoofGuard
 from cove.linux import links
 
@@ -50,6 +51,30 @@ class Wiring(Protocol):
 
     async def remove_guards(self) -> None:
         """Leave nothing of the guards behind."""
+        ...
+
+
+class GuestFirewall(Protocol):
+    """What the boot flow asks of security groups; FirewallSync, or nobody where they are not kept."""
+
+    async def start(self, guests: Sequence[GuestPort]) -> None:
+        """Protect exactly these guests, and follow changes from now on."""
+        ...
+
+    async def close(self) -> None:
+        """Follow changes no more; what is in force stays so."""
+        ...
+
+    async def destroy(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+    async def protect(self, guest: GuestPort) -> None:
+        """Put the rules for a guest in force, before it starts."""
+        ...
+
+    async def unprotect(self, tap: str) -> None:
+        """Forget a guest; one that is not known is no error."""
         ...
 
 

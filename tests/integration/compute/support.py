@@ -8,11 +8,20 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cove.compute.network_api import FixedIp, Network, Port, PortNotFound, PortRequest
+from cove.compute.network_api import (
+    Credentials,
+    FixedIp,
+    Network,
+    Port,
+    PortNotFound,
+    PortRequest,
+    SecurityGroup,
+    Subnet,
+)
 from cove.compute.wiring import bridge_name
 from cove.errors import CoveError
 from cove.linux import links, namespaces
@@ -137,8 +146,19 @@ class PretendedNetworkApi:
         self.lan = lan
         self.ports: dict[str, Port] = {}
 
-    async def find_network(self, name_or_id: str) -> Network:
+    async def find_network(self, name_or_id: str, *, credentials: Credentials | None = None) -> Network:
         return self.lan.network
+
+    async def list_subnets(self, network_id: str) -> list[Subnet]:
+        return [Subnet("s", "1.1.1.0/24")]
+
+    async def find_security_groups(
+        self, names_or_ids: Sequence[str], *, project_id: str, credentials: Credentials | None = None
+    ) -> list[SecurityGroup]:
+        return []
+
+    async def list_changed_ports(self, since: str | None) -> list[Port]:
+        return list(self.ports.values())
 
     async def create_port(self, request: PortRequest) -> Port:
         port = Port(
@@ -146,13 +166,13 @@ class PretendedNetworkApi:
             network_id=request.network_id,
             mac_address=self.lan.mac_address,
             status="ACTIVE",
-            fixed_ips=[FixedIp(self.lan.ip_address)],
+            fixed_ips=[FixedIp(self.lan.ip_address, "s")],
             device_id=request.device_id,
         )
         self.ports[port.id] = port
         return port
 
-    async def show_port(self, port_id: str) -> Port:
+    async def show_port(self, port_id: str, *, credentials: Credentials | None = None) -> Port:
         if port_id not in self.ports:
             raise PortNotFound(port_id)
         return self.ports[port_id]

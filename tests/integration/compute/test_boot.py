@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cove.compute.boot import Patience
 from cove.compute.console import attach
 from cove.compute.guest import DISK_PATTERN_OFFSET, GuestFiles, disk_pattern
 from cove.compute.models import Server, Status
 from cove.compute.qmp import monitor
 from cove.compute.servers import BootRequest, ComputeService
+from cove.compute.steps import Patience
 from cove.config import Settings
 from cove.db import Database
 from cove.linux import links
@@ -133,7 +133,7 @@ async def test_a_guest_gets_its_address_and_its_disk_and_survives_restarts(world
     assert await links.bridge_members(lan.bridge) == [f"cvt{lan.network.id[:8]}", runtime.tap]
     steps = [step.name for step in world.timeline.steps(server.id)]
     wanted = ["requested", "port_created", "image_created", "port_active", "tap", "guarded", "started"]
-    assert steps == [*wanted, "lease", "disk_verified", "active"]
+    assert steps == [*wanted, "lease", "addresses", "disk_verified", "active"]
 
     async with terminal(world, server) as ours:
         said = await run(ours, "hostname; cat /sys/class/net/eth0/mtu; echo do''ne", "done\r\n")

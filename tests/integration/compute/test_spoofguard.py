@@ -18,6 +18,7 @@ from cove.linux import links, namespaces
 
 MAC, OTHER_MAC, PEER_MAC = "fa:16:3e:00:00:01", "fa:16:3e:00:00:66", "fa:16:3e:00:00:02"
 IP, OTHER_IP, PEER_IP = "1.1.1.10", "1.1.1.66", "1.1.1.2"
+IP6, PEER_IP6 = "fd66:1::10", "fd66:1::20"
 NO_IP = str(ipaddress.IPv4Address(0))
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
@@ -48,10 +49,20 @@ def udp(source: str, source_ip: str, sport: int, dport: int, target_ip: str = "2
     return ethernet(source, 0x0800, header + datagram)
 
 
-def icmp6(source: str, source_ip: str, kind: int, target: str) -> bytes:
+def icmp6(source: str, source_ip: str, kind: int, target: str, *, router_alert: bool = False) -> bytes:
     body = struct.pack("!BBHI", kind, 0, 0, 0) + ip(target)
-    header = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + ip(source_ip) + ip("ff02::1")
+    following = 58
+    if router_alert:  # in a hop-by-hop header, as in each message of MLD
+        body = bytes([58, 0, 5, 2, 0, 0, 1, 0]) + body
+        following = 0
+    header = struct.pack("!IHBB", 6 << 28, len(body), following, 255) + ip(source_ip) + ip("ff02::1")
     return ethernet(source, 0x86DD, header + body)
+
+
+def udp6(source: str, source_ip: str, sport: int, dport: int) -> bytes:
+    datagram = struct.pack("!HHHH", sport, dport, 8 + 4, 0) + b"data"
+    header = struct.pack("!IHBB", 6 << 28, len(datagram), 17, 64) + ip(source_ip) + ip("ff02::1:2")
+    return ethernet(source, 0x86DD, header + datagram)
 
 
 RIGHT = {
@@ -61,6 +72,16 @@ RIGHT = {
     "DHCP request": udp(MAC, NO_IP, 68, 67),
     "DHCP renewal": udp(MAC, IP, 68, 67),
     "neighbour advertisement": icmp6(MAC, link_local(MAC), 136, link_local(MAC)),
+    "neighbour advertisement of a fixed IP": icmp6(MAC, IP6, 136, IP6),
+    "neighbour solicitation": icmp6(MAC, IP6, 135, PEER_IP6),
+    "is this address anybody's": icmp6(MAC, "::", 135, IP6),
+    "is this link-local address anybody's": icmp6(MAC, "::", 135, link_local(MAC)),
+    "router solicitation from nowhere": icmp6(MAC, "::", 133, "::"),
+    "router solicitation": icmp6(MAC, link_local(MAC), 133, "::"),
+    "MLD from nowhere": icmp6(MAC, "::", 143, "::", router_alert=True),
+    "MLD": icmp6(MAC, link_local(MAC), 143, "::", router_alert=True),
+    "DHCPv6 request": udp6(MAC, link_local(MAC), 546, 547),
+    "IPv6": udp6(MAC, IP6, 1000, 2000),
 }
 WRONG = {
     "another's MAC": udp(OTHER_MAC, IP, 1000, 2000),
@@ -73,6 +94,16 @@ WRONG = {
     "router advertisement": icmp6(MAC, link_local(MAC), 134, link_local(MAC)),
     "advertisement for another's IPv6": icmp6(MAC, link_local(MAC), 136, link_local(PEER_MAC)),
     "another's IPv6": icmp6(MAC, link_local(OTHER_MAC), 135, link_local(PEER_MAC)),
+    "another's fixed IPv6": udp6(MAC, PEER_IP6, 1000, 2000),
+    "advertisement for another's fixed IPv6": icmp6(MAC, IP6, 136, PEER_IP6),
+    "a claim to another's IPv6, as if it were to be its own": icmp6(MAC, "::", 135, PEER_IP6),
+    "IPv6 from nowhere": udp6(MAC, "::", 1000, 2000),
+    "ICMPv6 from nowhere": icmp6(MAC, "::", 128, "::"),
+    "router advertisement behind another header": icmp6(MAC, link_local(MAC), 134, "::", router_alert=True),
+    "redirect": icmp6(MAC, link_local(MAC), 137, PEER_IP6),
+    "a DHCP answer from another port": udp(MAC, IP, 6767, 68),
+    "a DHCPv6 server's answer": udp6(MAC, link_local(MAC), 547, 546),
+    "a DHCPv6 answer from another port": udp6(MAC, link_local(MAC), 5470, 546),
     "a VLAN tag around it": ethernet(MAC, 0x8100, struct.pack("!HH", 5, 0x0800) + udp(MAC, IP, 1, 2)[14:]),
     "an unknown protocol": ethernet(MAC, 0x88B5, b"hello" * 10),
 }
@@ -137,7 +168,7 @@ async def test_only_what_is_the_guests_own_gets_through(wire: Wire) -> None:
     # Without rules for its tap everything passes: the test's frames are such that they could arrive.
     for what, frame in {**RIGHT, **WRONG}.items():
         assert wire.arrives(frame), what
-    await wire.guard.add(GuestRules("tap0", MAC, (IP,)))
+    await wire.guard.add(GuestRules("tap0", MAC, (IP, IP6)))
     for what, frame in RIGHT.items():
         assert wire.arrives(frame), what
     for what, frame in WRONG.items():
@@ -145,6 +176,36 @@ async def test_only_what_is_the_guests_own_gets_through(wire: Wire) -> None:
     await wire.guard.remove("tap0")
     for what, frame in WRONG.items():
         assert wire.arrives(frame), what
+
+
+async def test_allowed_address_pairs(wire: Wire) -> None:
+    pairs = (("", "1.1.1.64/28"), (OTHER_MAC, "2.2.2.2"), ("", "fd66:1::/64"), (OTHER_MAC, "fd66:9::9"))
+    await wire.guard.add(GuestRules("tap0", MAC, (IP,), pairs))
+    for frame in (
+        udp(MAC, OTHER_IP, 1000, 2000),
+        arp(MAC, MAC, OTHER_IP),
+        udp(OTHER_MAC, "2.2.2.2", 1000, 2000),
+        arp(OTHER_MAC, OTHER_MAC, "2.2.2.2"),
+        icmp6(MAC, IP6, 136, PEER_IP6),
+        icmp6(MAC, "::", 135, PEER_IP6),
+        udp6(OTHER_MAC, link_local(OTHER_MAC), 1000, 2000),
+        icmp6(OTHER_MAC, "fd66:9::9", 136, "fd66:9::9"),
+    ):
+        assert wire.arrives(frame), frame.hex()
+    for frame in (
+        udp(MAC, "1.1.1.80", 1000, 2000),
+        udp(OTHER_MAC, IP, 1000, 2000),
+        udp(MAC, "2.2.2.2", 1000, 2000),
+        arp(OTHER_MAC, OTHER_MAC, IP),
+        icmp6(OTHER_MAC, "fd66:9::9", 136, IP6),
+        udp6(OTHER_MAC, IP6, 1000, 2000),
+        udp6(MAC, "fd66:9::9", 1000, 2000),
+    ):
+        assert not wire.arrives(frame), frame.hex()
+    await wire.guard.add(GuestRules("tap0", MAC, (IP,), (("", "0.0.0.0/0"), ("", "::/0"))))
+    assert wire.arrives(udp(MAC, "9.9.9.9", 1000, 2000))
+    assert wire.arrives(icmp6(MAC, "fd99::9", 136, "fd99::9"))
+    assert not wire.arrives(udp(OTHER_MAC, "9.9.9.9", 1000, 2000))
 
 
 async def test_rules_come_back_after_somebody_flushed_them(wire: Wire) -> None:

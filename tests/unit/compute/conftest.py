@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from cove.bus import Bus
 from cove.compute import boot
-from cove.compute.boot import Patience
 from cove.compute.guest import GuestFiles
 from cove.compute.servers import ComputeService
+from cove.compute.steps import Patience
 from cove.compute.uids import UidPool
 from cove.config import Settings
 from cove.db import Database
 from cove.timeline import Timeline
 from tests.unit.compute.fakes import Fakes, World
+from tests.unit.network.fakes import new_database
 
 PATIENCE = Patience(disk_s=5, port_active_s=0.1, lease_s=0.2, facts_s=0.2, image_lease_s=0.2, power_off_s=3)
 
@@ -28,15 +30,18 @@ class Bench:
         self.settings = Settings(state_dir=directory / "state", run_dir=directory / "run", host="host1")
         self.fakes = Fakes(World(directory))
         self.world = self.fakes.world
+        self.settings.state_dir.mkdir()
+        new_database(self.settings.state_dir)
         self.db = Database(self.settings.database_url)
         self.timeline = Timeline()
         self.service = self.make()
 
-    def make(self) -> ComputeService:
+    def make(self, bus: Bus | None = None) -> ComputeService:
         fakes = self.fakes
         return ComputeService(
             self.db, fakes.network, fakes.disks, self.timeline, self.settings,
             hypervisor=fakes.hypervisor, wiring=fakes.wiring, uids=UidPool(lambda: ()), patience=PATIENCE,
+            bus=bus,
         )  # fmt: skip
 
     async def restart(self) -> ComputeService:

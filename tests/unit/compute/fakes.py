@@ -11,12 +11,17 @@ from typing import Any
 from cove.compute.guest import GuestFiles, facts
 from cove.compute.hypervisor import InstancePaths
 from cove.compute.network_api import (
+    Credentials,
     FixedIp,
     Network,
     NetworkNotFound,
     Port,
     PortNotFound,
     PortRequest,
+    SecurityGroup,
+    SecurityGroupNotFound,
+    Subnet,
+    check_binding,
 )
 from cove.compute.qemu import Accelerator, InstanceSpec
 from cove.compute.spoofguard import GuestRules
@@ -61,8 +66,14 @@ class FakeNetworkApi:
         self.ports: dict[str, Port] = {}
         self.status = "ACTIVE"
         self.number = 0
+        self.subnets = [Subnet("s", "1.1.1.0/24")]
+        self.groups = [SecurityGroup("11111111-0000-0000-0000-000000000001", "web")]
+        self.requests: list[PortRequest] = []
+        self.asked: list[Credentials | None] = []
+        self.changed: list[str | None] = []
 
-    async def find_network(self, name_or_id: str) -> Network:
+    async def find_network(self, name_or_id: str, *, credentials: Credentials | None = None) -> Network:
+        self.asked.append(credentials)
         if name_or_id not in (NETWORK.id, NETWORK.name):
             raise NetworkNotFound(f"no network {name_or_id!r}")
         return NETWORK
@@ -80,7 +91,23 @@ class FakeNetworkApi:
         self.ports[port.id] = port
         return port
 
+    async def list_subnets(self, network_id: str) -> list[Subnet]:
+        return self.subnets
+
+    async def find_security_groups(
+        self, names_or_ids: Sequence[str], *, project_id: str, credentials: Credentials | None = None
+    ) -> list[SecurityGroup]:
+        found = [group for group in self.groups if {group.id, group.name} & set(names_or_ids)]
+        if len(found) < len(names_or_ids):
+            raise SecurityGroupNotFound(f"no security group {names_or_ids}")
+        return found
+
+    async def list_changed_ports(self, since: str | None) -> list[Port]:
+        self.changed.append(since)
+        return list(self.ports.values())
+
     async def create_port(self, request: PortRequest) -> Port:
+        self.requests.append(request)
         port = None
         if "create_port" not in self.world.fail:
             port = self.add(request.device_id)
@@ -89,7 +116,7 @@ class FakeNetworkApi:
         assert port is not None
         return port
 
-    async def show_port(self, port_id: str) -> Port:
+    async def show_port(self, port_id: str, *, credentials: Credentials | None = None) -> Port:
         if port_id not in self.ports:
             raise PortNotFound(f"no port {port_id}")
         if "show_port" in self.world.fail:
@@ -99,19 +126,20 @@ class FakeNetworkApi:
     async def list_ports(self, device_id: str) -> list[Port]:
         return [port for port in self.ports.values() if port.device_id == device_id]
 
-    async def _update(self, port_id: str, **changes: Any) -> Port:
+    async def update(self, port_id: str, **changes: Any) -> Port:
         port = await self.show_port(port_id)
         values = {name: getattr(port, name) for name in port.__struct_fields__}
         self.ports[port_id] = Port(**{**values, **changes})
         return self.ports[port_id]
 
     async def bind_port(self, port_id: str, *, device_id: str, host: str) -> Port:
+        check_binding(await self.show_port(port_id), device_id)
         await self.world.change("bind_port", make=f"binding {port_id}")
-        return await self._update(port_id, device_id=device_id)
+        return await self.update(port_id, device_id=device_id)
 
     async def unbind_port(self, port_id: str) -> None:
         await self.world.change("unbind_port", remove=f"binding {port_id}")
-        await self._update(port_id, device_id="")
+        await self.update(port_id, device_id="")
 
     async def delete_port(self, port_id: str) -> None:
         await self.world.change("delete_port", remove=f"port {port_id}")
@@ -213,7 +241,7 @@ class FakeHypervisor:
         self.resumed: list[str] = []
         self.grace_s: list[float] = []
         self.present: list[str] = []
-        self.fixed_ip: Any = lambda mac: ""
+        self.addresses: Any = lambda mac: []
 
     def paths(self, instance_id: str) -> InstancePaths:
         return InstancePaths(self.world.directory / "run" / instance_id, self.world.directory / "state" / instance_id)
@@ -237,13 +265,12 @@ class FakeHypervisor:
         return process
 
     def say(self, spec: InstanceSpec) -> None:
-        values = {
-            "mac": spec.mac_address, "ip": self.fixed_ip(spec.mac_address), "bytes": str(64 << 20),
-            "verified": "yes", "state": "written",
-        } | self.report  # fmt: skip
+        values = {"mac": spec.mac_address, "bytes": str(64 << 20), "verified": "yes", "state": "written"} | self.report
+        addresses = values.get("ip", "").split() or self.addresses(spec.mac_address)
+        lines = "".join(f"address={address}/{128 if ':' in address else 24} dev=eth0\n" for address in addresses)
         with open(self.paths(spec.id).console_log, "a") as console:
             console.write(
-                f"{facts.BEGIN}\nhostname={spec.name}\nnic=eth0 mac={values['mac']} ip={values['ip']}/24 mtu=1450\n"
+                f"{facts.BEGIN}\nhostname={spec.name}\nnic=eth0 mac={values['mac']} mtu=1450\n{lines}"
                 f"disk=vda bytes={values['bytes']} verified={values['verified']} state={values['state']}\n{facts.END}\n"
             )
 
@@ -294,11 +321,11 @@ class Fakes:
         self.disks = FakeDisks(self.world)
         self.wiring = FakeWiring(self.world)
         self.hypervisor = FakeHypervisor(self.world)
-        self.hypervisor.fixed_ip = self._ip_of
+        self.hypervisor.addresses = self._addresses_of
 
-    def _ip_of(self, mac_address: str) -> str:
+    def _addresses_of(self, mac_address: str) -> list[str]:
         port = next(port for port in self.network.ports.values() if port.mac_address == mac_address)
-        return port.fixed_ips[0].ip_address
+        return [fixed.ip_address for fixed in port.fixed_ips]
 
 
 __all__ = ["NETWORK", "Fakes", "Injected", "World"]

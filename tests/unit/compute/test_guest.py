@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import sys
 import tarfile
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.compute.guest import GuestBuildError, builder, disk_pattern, facts, load_guest, packages, parse_facts
+from cove.compute.guest import GuestBuildError, builder, disk_pattern, elf, facts, load_guest, packages, parse_facts
 
 SHOW = """\
 Package: linux-image-virtual
@@ -26,7 +27,7 @@ SHA256: 00ff
 Package: another
 Version: 1
 """
-SCRIPTS = sorted(builder.SCRIPTS)
+SCRIPTS = sorted(set(builder.SCRIPTS) - {"dhcpcd.conf"})
 
 
 def test_parse_show() -> None:
@@ -172,13 +173,57 @@ async def test_a_programs_failure_says_why() -> None:
 
 def test_initramfs_has_what_init_uses() -> None:
     scripts = builder._scripts()
-    entries = builder.initramfs_entries(b"busybox", ["sh", "busybox", "dd"], scripts, [("b", b"2"), ("a", b"1")])
+    programs = {"sbin/dhcpcd": b"client", "lib64/ld.so": b"loader", "lib/x86/libc.so.6": b"libc"}
+    modules = [("b", b"2"), ("a", b"1")]
+    entries = builder.initramfs_entries(b"busybox", ["sh", "busybox", "dd"], scripts, modules, programs)
     by_name = {entry.name: entry for entry in entries}
     assert by_name["lib/modules/order"].data == b"b\na\n"
     assert by_name["bin/sh"].data == b"busybox"
     assert by_name["dev/console"].rdev == (5, 1)
     assert {"init", "lib/cove/facts.sh", "lib/cove/disktest.sh", "lib/cove/udhcpc.script"} <= set(by_name)
-    assert all(by_name[target].mode & 0o111 for target in scripts)
+    assert all(by_name[target].mode & 0o111 for target in (*scripts, *programs))
+    seen: set[str] = set()
+    for entry in entries:  # each directory comes before what is in it
+        parent = entry.name.rpartition("/")[0]
+        assert not parent or parent in seen, entry.name
+        seen.add(entry.name)
+
+
+def test_what_a_program_needs(tmp_path: Path) -> None:
+    program = Path(sys.executable).resolve().read_bytes()
+    needs = elf.read_needs(program)
+    assert needs.loader.startswith("/lib")
+    assert "libc.so.6" in needs.libraries
+    found = packages.find_libraries(program)
+    assert {needs.loader.lstrip("/"), "lib/x86_64-linux-gnu/libc.so.6"} <= found.keys()
+    assert {path.rpartition("/")[2] for path in found} >= set(needs.libraries)
+    with pytest.raises(GuestBuildError, match="ld-linux"):
+        packages.find_libraries(program, tmp_path)
+
+
+def test_a_static_program_needs_nothing() -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox")
+    assert elf.read_needs(Path(busybox).read_bytes()) == elf.Needs("", ())
+
+
+@given(st.binary(max_size=300), st.integers(0, 2000), st.integers(0, 255))
+def test_a_broken_program_is_refused_and_does_no_harm(noise: bytes, at: int, byte: int) -> None:
+    whole = Path("/lib64/ld-linux-x86-64.so.2")
+    broken = bytearray(whole.read_bytes()[:4096] if whole.exists() else b"\x7fELF\x02\x01" + bytes(300))
+    broken[at % len(broken)] = byte
+    for data in (noise, b"\x7fELF\x02\x01" + noise, bytes(broken)):
+        try:
+            elf.read_needs(data)
+        except ValueError:
+            pass
+
+
+def test_the_client_is_read_out_of_its_package() -> None:
+    assert packages.read_client(tar({"./usr/share/doc/x": b"", "./usr/sbin/dhcpcd": b"client"})) == b"client"
+    with pytest.raises(GuestBuildError, match="dhcpcd"):
+        packages.read_client(tar({"./usr/sbin/other": b"client"}))
 
 
 def test_fingerprint_sees_every_input() -> None:
@@ -284,10 +329,19 @@ boot noise
 {facts.BEGIN}\r
 hostname=vm1\r
 kernel=6.1.0\r
-nic=eth0 mac=FA:16:3E:3C:A3:3E ip=1.1.1.10/24 mtu=1450 carrier=1\r
-nic=eth1 mac=fa:16:3e:00:00:01 ip= mtu=x carrier=\r
+nic=eth0 mac=FA:16:3E:3C:A3:3E mtu=1450 carrier=1\r
+address=1.1.1.10/24 dev=eth0\r
+address=fd77:1::10/128 dev=eth0\r
+nic=eth1 mac=fa:16:3e:00:00:01 mtu=x carrier=\r
+address=fd77:1::11/64 dev=eth9\r
 route=default via 1.1.1.1 dev eth0\r
+route6=fd77:1::/64 dev eth0  metric 1002\r
+search=lab.test openstacklocal\r
 nameserver=1.1.1.2\r
+nameserver=fd77:1::2\r
+option4=tftp 1.1.1.9\r
+option4=opt150 0a420108\r
+option6=bootfile_url tftp://[fd77:1::9]/x y\r
 disk=vda bytes=268435456 serial=abc verified=yes state=written\r
 {facts.END}\r
 """
@@ -298,12 +352,17 @@ def test_parse_facts() -> None:
     assert found is not None
     assert (found.hostname, found.kernel) == ("vm1", "6.1.0")
     assert found.nics == (
-        facts.Nic("eth0", "fa:16:3e:3c:a3:3e", "1.1.1.10", 24, 1450),
-        facts.Nic("eth1", "fa:16:3e:00:00:01", "", 0, 0),
+        facts.Nic("eth0", "fa:16:3e:3c:a3:3e", 1450, ("1.1.1.10/24", "fd77:1::10/128")),
+        facts.Nic("eth1", "fa:16:3e:00:00:01", 0),
     )
+    assert found.nics[0].ip_addresses == ("1.1.1.10", "fd77:1::10")
     assert found.disks == (facts.Disk("vda", 268435456, "abc", True, "written"),)
     assert found.routes == ("default via 1.1.1.1 dev eth0",)
-    assert found.nameservers == ("1.1.1.2",)
+    assert found.routes_6 == ("fd77:1::/64 dev eth0  metric 1002",)
+    assert found.nameservers == ("1.1.1.2", "fd77:1::2")
+    assert found.search == ("lab.test", "openstacklocal")
+    assert found.options == {"tftp": "1.1.1.9", "opt150": "0a420108"}
+    assert found.options_6 == {"bootfile_url": "tftp://[fd77:1::9]/x y"}
 
 
 def test_the_last_whole_report_counts() -> None:
@@ -320,7 +379,27 @@ def test_a_guest_may_say_anything(text: str) -> None:
     parse_facts(text)
 
 
-@given(st.lists(st.sampled_from(["nic=", "disk=vda", "bytes=", "=", "\n", " ", "9" * 30, "mac", "ip=/", "²"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "nic=",
+                "disk=vda",
+                "bytes=",
+                "=",
+                "\n",
+                " ",
+                "9" * 30,
+                "mac",
+                "address=",
+                "dev=",
+                "option4",
+                "route=",
+                "²",
+            ]
+        )
+    )
+)
 def test_a_guest_may_say_anything_odd(words: list[str]) -> None:
     parse_facts(f"{facts.BEGIN}\n{''.join(words)}\n{facts.END}")
 

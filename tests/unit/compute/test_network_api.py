@@ -169,14 +169,44 @@ async def test_bind_and_list() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append((request.method, str(request.url), request.content))
-        key = "port" if request.method == "PUT" else "ports"
+        key = "port" if request.url.path.endswith(PORT) else "ports"
         return httpx.Response(200, json={key: PORT_FORM if key == "port" else [PORT_FORM]})
 
     await api(answer).bind_port(PORT, device_id="vm", host="host1")
     assert [port.id for port in await api(answer).list_ports("vm")] == [PORT]
-    assert seen[0][:2] == ("PUT", f"http://api/v2.0/ports/{PORT}")
-    assert json.loads(seen[0][2])["port"]["binding:host_id"] == "host1"
-    assert seen[1][:2] == ("GET", "http://api/v2.0/ports?device_id=vm")
+    assert [request[:2] for request in seen[:2]] == [(m, f"http://api/v2.0/ports/{PORT}") for m in ("GET", "PUT")]
+    assert json.loads(seen[1][2])["port"]["binding:host_id"] == "host1"
+    assert seen[2][:2] == ("GET", "http://api/v2.0/ports?device_id=vm")
+
+
+@pytest.mark.parametrize(
+    ("rivals", "error"),
+    [(["", ""], None), (["", "other"], PortInUse), ([""] * 99, NetworkApiError)],
+)
+async def test_of_two_who_bind_a_port_at_once_one_gets_it(rivals: list[str], error: Any) -> None:
+    """Whatever changes the port between the look and the change has it looked at again; `rivals`: whose it is then."""
+    revision, device, waiting = 7, "", list(rivals)
+    puts: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal revision, device
+        if request.method == "PUT":
+            puts.append(request.headers["If-Match"])
+            if waiting:
+                revision, device = revision + 1, waiting.pop(0)
+            if puts[-1] != f"revision_number={revision}":
+                form = {"type": "RevisionNumberConstraintFailed", "message": "no", "detail": ""}
+                return httpx.Response(412, json={"NeutronError": form})
+        return httpx.Response(200, json={"port": PORT_FORM | {"revision_number": revision, "device_id": device}})
+
+    bind = api(answer).bind_port(PORT, device_id="vm", host="host1")
+    if error is None:
+        await bind
+        assert puts == [f"revision_number={number}" for number in (7, 8, 9)]
+    else:
+        with pytest.raises(error):
+            await bind
+        assert len(puts) <= 5
 
 
 @pytest.mark.parametrize(
@@ -207,3 +237,22 @@ def test_check_binding() -> None:
     check_binding(ours, "vm")
     with pytest.raises(PortInUse, match="other"):
         check_binding(theirs, "vm")
+
+
+async def test_who_asks() -> None:
+    """Looking things up for somebody is done with that person's token, everything else with the service's own."""
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path.rpartition("/")[2], request.headers["x-auth-token"]))
+        return httpx.Response(200, json={"networks": [{"id": "n"}], "security_groups": [{"id": "g"}], "subnets": []})
+
+    client = httpx.AsyncClient(
+        transport=httpx.MockTransport(answer), base_url="http://api", headers={"X-Auth-Token": "own"}
+    )
+    made = HttpNetworkApi(client)
+    await made.find_network("n", credentials={"x-auth-token": "ann's"})
+    await made.find_security_groups(["g"], project_id="p", credentials={"x-auth-token": "ann's"})
+    await made.find_network("n")
+    await made.list_subnets("n")
+    assert seen == [("networks", "ann's"), ("security-groups", "ann's"), ("networks", "own"), ("subnets", "own")]

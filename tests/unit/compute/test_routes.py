@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
+from cove.compute.network_api import Network
 from cove.compute.routes import name_matches, parse_boot, server_routes
 from cove.compute.servers import InvalidRequest
+from tests.unit.compute import fakes
 from tests.unit.compute.conftest import Bench
 from tests.unit.compute.fakes import NETWORK
 
 UNKNOWN = "99999999-0000-0000-0000-000000000000"
-BODY = {"server": {"name": "vm1", "networks": [{"uuid": NETWORK.id}], "cove:disk_bytes": 64 << 20, "flavorRef": "1"}}
+BODY: dict[str, Any] = {"server": {"name": "vm1", "networks": [{"uuid": NETWORK.id}], "cove:disk_bytes": 64 << 20, "flavorRef": "1"}}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What whoever lets requests in leaves in the scope."""
+
+    project_id: str
+    is_admin: bool = False
+    roles: frozenset[str] = frozenset({"member", "reader"})
+
+
+ANN, BEN = Caller("ann"), Caller("ben")
+READER = Caller("ann", roles=frozenset({"reader"}))
+ADMIN = Caller("admins", is_admin=True, roles=frozenset({"admin"}))
+OPERATOR = Caller("demo", is_admin=True, roles=frozenset({"admin"}))
 
 
 @pytest.fixture
-async def client(bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    app = Starlette(routes=server_routes(lambda: bench.service, project_id="demo"))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cove") as client:
+def as_caller(bench: Bench) -> Callable[[Caller], httpx.AsyncClient]:
+    routes = Starlette(routes=server_routes(lambda: bench.service, project_id="demo"))
+
+    def client(caller: Caller) -> httpx.AsyncClient:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["cove.context"] = caller
+            await routes(scope, receive, send)
+
+        headers = {"X-Auth-Token": f"token-of-{caller.project_id}"}
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://cove", headers=headers)
+
+    return client
+
+
+@pytest.fixture
+async def client(as_caller: Callable[[Caller], httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
+    async with as_caller(OPERATOR) as client:
         yield client
 
 
@@ -143,3 +176,153 @@ def test_bodies_that_cannot_be(server: Any) -> None:
 )  # fmt: skip
 def test_name_filter(pattern: str, name: str, wanted: bool) -> None:
     assert name_matches(pattern, name) is wanted
+
+
+# -- who asks ----------------------------------------------------------------------------------------------------------
+
+
+async def test_servers_of_another_project_are_not_there(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench
+) -> None:
+    ann, ben, admin = as_caller(ANN), as_caller(BEN), as_caller(ADMIN)
+    server_id = await create(ann, bench)
+    assert bench.fakes.network.requests[0].project_id == "ann"
+    path = f"/v2.1/servers/{server_id}"
+    missing = (await ben.get(f"/v2.1/servers/{UNKNOWN}")).json()
+    for method, where, body in (
+        ("GET", path, None),
+        ("DELETE", path, None),
+        ("POST", f"{path}/action", {"os-stop": None}),
+        ("POST", f"{path}/action", {"os-start": None}),
+        ("POST", f"{path}/action", {"os-getConsoleOutput": {}}),
+    ):
+        answer = await ben.request(method, where, json=body)
+        assert answer.status_code == 404
+        assert answer.json()["itemNotFound"]["message"] == missing["itemNotFound"]["message"].replace(
+            UNKNOWN, server_id
+        )
+    for query in ("", "?name=vm1", "?status=active"):
+        assert (await ben.get(f"/v2.1/servers{query}")).json() == {"servers": []}
+        assert (await ben.get(f"/v2.1/servers/detail{query}")).json() == {"servers": []}
+    assert (await ann.get(path)).json()["server"]["tenant_id"] == "ann"
+
+    # The same name, and nothing of the other's is touched or told.
+    other_id = await create(ben, bench)
+    disks = [(await client.get(f"/v2.1/servers/{found}")).json()["server"]["cove:disk"]["name"]
+             for client, found in ((ann, server_id), (ben, other_id))]  # fmt: skip
+    assert disks == [f"vm1-disk-{found[:8]}" for found in (server_id, other_id)]
+
+    assert (await admin.get("/v2.1/servers")).json() == {"servers": []}
+    every = (await admin.get("/v2.1/servers?all_tenants=1")).json()["servers"]
+    assert {found["id"] for found in every} == {server_id, other_id}
+    assert (await admin.get(path)).status_code == 200
+    assert (await ben.get("/v2.1/servers?all_tenants=1")).status_code == 403
+    assert (await ben.get("/v2.1/servers?all_tenants=0")).status_code == 200
+    assert (await admin.delete(path)).status_code == 204
+
+
+async def test_where_the_console_is_on_the_host_is_the_operators_business(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench
+) -> None:
+    server_id = await create(as_caller(ANN), bench)
+    for caller, told in ((ANN, False), (READER, False), (ADMIN, True)):
+        [server] = (await as_caller(caller).get("/v2.1/servers/detail?all_tenants=" + "01"[told])).json()["servers"]
+        assert server["id"] == server_id
+        assert ("cove:console_socket" in server, "cove:console_log" in server) == (told, told)
+
+
+@pytest.mark.parametrize("caller", [Caller(""), Caller("", is_admin=True)])
+async def test_a_server_belongs_to_a_project(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench, caller: Caller
+) -> None:
+    answer = await as_caller(caller).post("/v2.1/servers", json=BODY)
+    assert answer.status_code == 403
+    assert "scoped" in answer.json()["forbidden"]["message"]
+    assert (await as_caller(caller).get("/v2.1/servers")).json() == {"servers": []}
+    assert await bench.service.list() == []
+
+
+async def test_a_request_of_nobody_gets_no_answer(bench: Bench) -> None:
+    routes = Starlette(routes=server_routes(lambda: bench.service, project_id="demo"))
+    transport = httpx.ASGITransport(routes, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://cove") as client:
+        assert (await client.get("/v2.1/servers")).status_code == 500
+        assert (await client.get(f"/v2.1/servers/{UNKNOWN}")).status_code in (404, 500)
+
+
+async def test_a_port_of_another_project_is_not_taken(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench
+) -> None:
+    """The owner of a network sees all ports on it; a server on one of them would be in its owner's place."""
+    network = bench.fakes.network
+    theirs, own = network.add(), network.add()
+    await network.update(theirs.id, project_id="ben")
+    await network.update(own.id, project_id="ann")
+
+    def body(port_id: str) -> dict[str, Any]:
+        return {"server": {"name": "vm1", "networks": [{"port": port_id}], "cove:disk_bytes": 64 << 20}}
+
+    answer = await as_caller(ANN).post("/v2.1/servers", json=body(theirs.id))
+    assert answer.status_code == 400
+    assert "not ann's to use" in answer.json()["badRequest"]["message"]
+    assert network.ports[theirs.id].device_id == ""
+    for caller, port_id in ((ANN, own.id), (ADMIN, theirs.id)):
+        server_id = (await as_caller(caller).post("/v2.1/servers", json=body(port_id))).json()["server"]["id"]
+        await bench.service.wait(server_id, 10)
+        assert network.ports[port_id].device_id == server_id
+
+
+async def test_only_its_owner_chooses_addresses_in_a_network(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fakes, "NETWORK", Network(id=NETWORK.id, name="lan", project_id="ann", shared=True))
+    place = {"uuid": NETWORK.id, "fixed_ip": "1.1.1.77"}
+    body = {"server": {"name": "vm1", "networks": [place], "cove:disk_bytes": 64 << 20}}
+    answer = await as_caller(BEN).post("/v2.1/servers", json=body)
+    assert answer.status_code == 400
+    assert "fixed_ip 1.1.1.77" in answer.json()["badRequest"]["message"]
+    for caller in (ANN, ADMIN):
+        assert (await as_caller(caller).post("/v2.1/servers", json=body)).status_code == 202
+
+
+async def test_a_reader_only_looks(as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench) -> None:
+    server_id = await create(as_caller(ANN), bench)
+    reader = as_caller(READER)
+    assert (await reader.get(f"/v2.1/servers/{server_id}")).status_code == 200
+    assert (await reader.post("/v2.1/servers", json=BODY)).status_code == 403
+    assert (await reader.delete(f"/v2.1/servers/{server_id}")).status_code == 403
+    assert (await reader.post(f"/v2.1/servers/{server_id}/action", json={"os-stop": None})).status_code == 403
+
+
+async def test_what_a_request_names_is_looked_up_with_the_callers_eyes(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench
+) -> None:
+    await create(as_caller(ANN), bench)
+    assert bench.fakes.network.asked[0] == {"x-auth-token": "token-of-ann"}
+    assert bench.fakes.network.asked[1] is None  # what happens later is the service's own business
+    bench.fakes.network.asked.clear()
+    await create(as_caller(ADMIN), bench)
+    assert set(bench.fakes.network.asked) == {None}
+
+
+async def test_an_external_network_is_seen_but_not_used(
+    as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external = Network(id=NETWORK.id, name="lan", project_id="admins", external=True)
+    monkeypatch.setattr(fakes, "NETWORK", external)
+    answer = await as_caller(ANN).post("/v2.1/servers", json=BODY)
+    assert answer.status_code == 400
+    assert "external" in answer.json()["badRequest"]["message"]
+    await create(as_caller(ADMIN), bench)
+
+
+async def test_security_groups(as_caller: Callable[[Caller], httpx.AsyncClient], bench: Bench) -> None:
+    ann = as_caller(ANN)
+    body = {"server": {**BODY["server"], "security_groups": [{"name": "web"}]}}
+    server_id = (await ann.post("/v2.1/servers", json=body)).json()["server"]["id"]
+    await bench.service.wait(server_id, 10)
+    assert bench.fakes.network.requests[0].security_groups == (bench.fakes.network.groups[0].id,)
+    wrongs: tuple[Any, ...] = ([{"name": "none"}], ["web"], [{}], "web")
+    for wrong in wrongs:
+        body = {"server": {**BODY["server"], "name": "vm2", "security_groups": wrong}}
+        assert (await ann.post("/v2.1/servers", json=body)).status_code == 400

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from cove.compute import boot, qemu
-from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState
+from cove.compute import models, qemu, steps
+from cove.compute.disks import DiskExists
+from cove.compute.models import NameInUse, Server, ServerNotFound, Status, TaskState, TooManyServers
 from cove.compute.network_api import NetworkNotFound, PortInUse, PortNotFound
 from cove.compute.servers import BootRequest, ConflictingState, InvalidRequest
 from tests.unit.compute.conftest import Bench, until
@@ -57,7 +59,7 @@ async def test_a_boot(bench: Bench) -> None:
     marks = {step.name: step.detail for step in bench.timeline.steps(server.id)}
     assert list(marks) == [
         "requested", "port_created", "image_created", "port_active", "tap", "guarded", "started", "lease",
-        "disk_verified", "active",
+        "addresses", "disk_verified", "active",
     ]  # fmt: skip
     assert marks["image_created"]["commits"] == 9
     assert marks["disk_verified"] == {"disk": "vda", "size_bytes": 64 << 20, "state": "written"}
@@ -143,6 +145,30 @@ async def test_a_disk_of_somebody_else_is_left_alone(bench: Bench) -> None:
     assert bench.fakes.disks.sizes == {("rbd", "vm1-disk"): 5 << 20}
 
 
+async def test_a_disk_that_somebody_else_makes_at_the_same_time_is_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks = bench.fakes.disks
+
+    async def create(pool: str, name: str, size_bytes: int, *, source_image: str | None) -> None:
+        disks.sizes[pool, name] = 5 << 20  # between the look and the creation
+        raise DiskExists(f"{pool}/{name} exists")
+
+    monkeypatch.setattr(disks, "create", create)
+    server = await bench.service.wait((await bench.service.boot(REQUEST)).id, 10)
+    assert server.status is Status.ERROR
+    await bench.service.delete(server.id)
+    assert disks.sizes == {("rbd", "vm1-disk"): 5 << 20}
+
+
+async def test_there_is_a_limit_to_servers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "SERVERS_MAX", 1)
+    await bench.service.boot(REQUEST)
+    with pytest.raises(TooManyServers, match="1 servers"):
+        await bench.service.boot(msgspec.structs.replace(REQUEST, name="vm2"))
+    assert [server.name for server in await bench.service.list()] == ["vm1"]
+
+
 async def test_an_undo_that_fails_does_not_keep_the_others_from_happening(bench: Bench) -> None:
     bench.world.fail |= {"launch", "unplug", "remove_disk"}
     server = await bench.service.wait((await bench.service.boot(REQUEST)).id, 10)
@@ -150,7 +176,7 @@ async def test_an_undo_that_fails_does_not_keep_the_others_from_happening(bench:
     assert "left behind: disk: remove_disk" in str(server.runtime.fault)
     assert {thing.split()[0] for thing in bench.world.things} == {"tap", "disk"}
     # Deleting tries again, and says so if that fails too.
-    with pytest.raises(boot.UndoError, match="remove_disk"):
+    with pytest.raises(steps.UndoError, match="remove_disk"):
         await bench.service.delete(server.id)
     bench.world.fail.clear()
     await bench.service.delete(server.id)
