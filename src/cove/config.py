@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -26,16 +26,54 @@ class Settings(BaseSettings):
     )
     host: str = Field(default_factory=lambda: socket.gethostname().split(".")[0], description="Name of this host.")
 
-    api_host: str = Field(
-        default="127.0.0.1", description="Address of the API; loopback only until there is an identity service."
-    )
+    api_host: str = Field(default="127.0.0.1", description="Address that the API listens on, without TLS.")
     api_port: int = Field(
         default=9696, ge=0, le=65535, description="TCP port of the API (Networking v2.0's usual one)."
+    )
+
+    api_public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/\s]+)?$",
+        description="Address by which clients reach the API, for the catalogue. Empty: the one that they used.",
+    )
+    api_trusted_proxies: list[str] = Field(
+        default=[], description="Addresses or networks of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+
+    identity: str = Field(
+        default="",
+        description="Empty: the embedded Identity service. Else the URL of a Keystone, https://…/v3.",
+    )
+    identity_user: str = Field(default="cove", description="User of Keystone as whom Cove checks its clients' tokens.")
+    identity_user_domain: str = Field(default="Default", description="That user's domain.")
+    identity_project: str = Field(default="service", description="Project on which that user has the role service.")
+    identity_project_domain: str = Field(default="Default", description="That project's domain.")
+    identity_password_file: Path = Field(
+        default=Path("/etc/cove/identity-password"), description="File (0600) with that user's password."
+    )
+    identity_ca_file: str = Field(default="", description="CA certificates for Keystone. Empty: the system's.")
+    token_lifetime_s: int = Field(
+        default=3600, ge=60, le=604800, description="How long a token of the embedded Identity service is valid."
     )
 
     database_url: str = Field(default="", description="Empty: SQLite in the state directory.")
     bus_url: str = Field(default="local://", description="Message bus between the API and the agents.")
     storage_url: str = Field(default="", description="Empty: the embedded store in the state directory.")
+
+    policy_file: Path | None = Field(
+        default=None, description="Rules that replace the policy's own, by name; TOML or JSON."
+    )
+    quotas: dict[str, int] = Field(
+        default_factory=dict,
+        description="How many of each resource a project may have, where that is not Neutron's default; -1: no limit.",
+    )
+    tenant_network_type: Literal["local", "vxlan", "vlan"] = Field(
+        default="local", description="How a network is carried that does not say it itself."
+    )
+    physical_networks: list[str] = Field(
+        default=[], description="Names that flat and vlan networks may use; empty allows any."
+    )
+    dhcp_agents_per_network: int = Field(default=1, ge=1, description="How many DHCP agents serve a network.")
 
     dns_domain: str = Field(default="openstacklocal", description="Domain of the names that the DHCP servers hand out.")
     dhcp_lease_duration_s: int = Field(default=86400, ge=120, description="Lease time that the DHCP servers hand out.")

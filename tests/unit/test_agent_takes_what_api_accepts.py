@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cove.dhcp.drivers import hostfiles
-from cove.dhcp.models import decode_port
+from cove.dhcp.models import SubnetInfo, decode_port
 from cove.network import validators
-from cove.network.ports import DNS_NAME_LENGTH_MAX
-from cove.network.rows import dns_assignment, full_name
+from cove.network.ports import DNS_NAME_LENGTH_MAX, dns_assignment, full_name
 
 SUBNET = str(uuid.uuid4())
+SUBNETS = {SUBNET: SubnetInfo(SUBNET, str(uuid.uuid4()), "10.0.0.0/24")}
 SPICE = st.sampled_from(
     ["tag:", "!", ",", "client-id", "61", "router", "ignore", "10.0.0.7", "24h", ".", "\n", "-", "ü"]
 )
@@ -44,7 +44,7 @@ def test_accepted_ports_are_taken(name: str, value: str, dns_name: str, domain: 
         checked = ""
     port["dns_assignment"] = dns_assignment(checked, port["fixed_ips"], domain)
     taken = decode_port(port)
-    (entry,) = hostfiles.host_entries(taken, {SUBNET}, domain)
+    (entry,) = hostfiles.port_entries(taken, SUBNETS, domain).hosts
     for line in (entry.host_line, entry.reservation):
         fields = [f for f in line.split(",") if not f.startswith(("set:", "id:"))]
         assert fields[0] == "fa:16:3e:00:00:01"
@@ -63,5 +63,5 @@ def test_the_form_of_a_reservation() -> None:
     }
     for name, form in {"": "", "vm": "", "vm.example.org.": "vm.example.org,", "a.b": "a.b.openstacklocal,"}.items():
         port["dns_assignment"] = dns_assignment(name, port["fixed_ips"], "openstacklocal")  # type: ignore[arg-type]
-        (entry,) = hostfiles.host_entries(decode_port(port), {SUBNET}, "openstacklocal")
+        (entry,) = hostfiles.port_entries(decode_port(port), SUBNETS, "openstacklocal").hosts
         assert entry.reservation == f"fa:16:3e:00:00:01,{form}10.0.0.5"

@@ -20,11 +20,25 @@ ALLOWED: dict[str, set[str]] = {
     "bus": set(),
     "db": set(),
     "network": {"bus", "db"},
+    "identity": {"db", "linux"},
     "dhcp": {"bus", "linux"},
     "compute": {"bus", "db", "linux", "rbd"},
-    "api": {"network"},
-    "cli": {"api", "compute", "daemon", "network", "rados", "rbd"},
-    "daemon": {"api", "bus", "compute", "db", "dhcp", "linux", "messenger", "network", "rados", "rbd", "store"},
+    "api": {"db", "identity", "network"},
+    "cli": {"api", "compute", "daemon", "db", "network", "rados", "rbd"},
+    "daemon": {
+        "api",
+        "bus",
+        "compute",
+        "db",
+        "dhcp",
+        "identity",
+        "linux",
+        "messenger",
+        "network",
+        "rados",
+        "rbd",
+        "store",
+    },
 }
 IO_MODULES = {"asyncio", "socket", "time", "threading", "ssl", "select", "selectors", "os", "random", "secrets"}
 

@@ -77,6 +77,12 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """A message bus. Everything that crosses it is JSON: no object is shared between the two sides."""
 
+    shared: bool
+    """Whether it reaches consumers in other processes."""
+
+    def reaches(self, target: Target) -> bool:
+        """Whether a cast to `target` (without a server: a fanout to its topic) finds a consumer, as far as it knows."""
+
     async def start(self) -> None:
         """Connect. Raises BusError if that is impossible."""
 

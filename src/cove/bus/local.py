@@ -48,6 +48,8 @@ class _Message:
 class LocalBus:
     """A `Bus` within one process. `queue_messages_max` bounds each queue, `queue_wait_s` the wait for room."""
 
+    shared = False
+
     def __init__(self, *, queue_messages_max: int = QUEUE_MESSAGES_MAX, queue_wait_s: float = QUEUE_WAIT_S) -> None:
         self._queue_messages_max = queue_messages_max
         self._queue_wait_s = queue_wait_s
@@ -145,6 +147,12 @@ class LocalBus:
         listener = _Listener(self, callback, self._queue_messages_max)
         self._listeners.add(listener)
         return listener
+
+    def reaches(self, target: Target) -> bool:
+        """See Bus.reaches. A server that once consumed counts: its queue waits for it."""
+        if target.server is None:
+            return bool(self._consumers.get(target.topic))
+        return target.queue_name() in self._queues
 
     # -- what consumers use ----------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ BOOT_TIMEOUT_S = 2400.0  # of which the copy of a large image may take most
 PORT_STEPS = ("committed", "cast", "host_entry", "ready")
 DISK_STATES = {"written": "written and read back", "kept": "read back, as written at its first boot"}
 DHCP_STEPS = ("DHCPDISCOVER", "DHCPOFFER", "DHCPREQUEST", "DHCPACK")
+DHCPV6_STEPS = ("DHCPSOLICIT", "DHCPADVERTISE", "DHCPREQUEST", "DHCPREPLY")
+GIVING_STEPS = frozenset({"DHCPACK", "DHCPREPLY"})
 
 
 def image_line(detail: dict[str, Any]) -> str:
@@ -73,20 +75,22 @@ class Progress:
         if started is None:
             self.status.update("waiting for its DHCP entry")
             return
-        seen = [name for name in DHCP_STEPS if first(port_steps, name)]
+        seen = [name for name in ("RTR-SOLICIT", *DHCPV6_STEPS, *DHCP_STEPS) if first(port_steps, name)]
         waiting = f"{self.name} boots (+{duration(time.time() - started['at'])})"
         self.status.update(waiting + (f", {seen[-1]}" if seen else ""))
 
 
 def server_line(server: dict[str, Any], steps: list[dict[str, Any]], port_steps: list[dict[str, Any]]) -> str:
-    """The VM's DHCP exchange and its disk since the newest start of QEMU; what it is where that is long ago."""
+    """How the VM came to its addresses, and its disk, since QEMU's newest start; what it is where that is long ago."""
     starts = [step for step in steps if step["name"] == "started"]
     if not starts:
         addresses = [entry["addr"] for entries in server["addresses"].values() for entry in entries]
         parts = [server["status"], *addresses]
     else:
         origin = starts[-1]["at"]
-        parts = exchange_parts([step for step in port_steps if step["at"] >= origin], origin)
+        heard = [step for step in port_steps if step["at"] >= origin]
+        found = first([step for step in steps if step["at"] >= origin], "addresses")
+        parts = [*exchange_parts(heard, origin), *made_parts(heard, found, origin)]
         disk = first([step for step in steps if step["at"] >= origin], "disk_verified")
         if disk is not None:
             detail = disk["detail"]
@@ -95,20 +99,44 @@ def server_line(server: dict[str, Any], steps: list[dict[str, Any]], port_steps:
 
 
 def exchange_parts(port_steps: list[dict[str, Any]], origin: float) -> list[str]:
-    """`DHCPDISCOVER +2.4 s`, `DHCPOFFER`, …, and the lease."""
+    """`DHCPDISCOVER +2.4 s`, `DHCPOFFER`, …, and the lease; the same for DHCPv6, whose server may give several."""
+    four = [step for step in port_steps if not _is_dhcpv6(step)]
+    six = [step for step in port_steps if _is_dhcpv6(step)]
+    return [*_exchange(four, DHCP_STEPS, origin), *_exchange(six, DHCPV6_STEPS, origin)]
+
+
+def _is_dhcpv6(step: dict[str, Any]) -> bool:
+    """Both protocols have a DHCPREQUEST; in that of DHCPv6 the address is not told."""
+    if step["name"] == "DHCPREQUEST":
+        return step["detail"].get("ip_address", "") is None
+    return step["name"] in DHCPV6_STEPS
+
+
+def _exchange(steps: list[dict[str, Any]], names: tuple[str, ...], origin: float) -> list[str]:
     parts: list[str] = []
-    for name in DHCP_STEPS:
-        step = first(port_steps, name)
+    for name in names:
+        step = first(steps, name)
         if step is None:
             continue
         text = name if parts else f"{name} +{duration(step['at'] - origin)}"
-        detail = step["detail"]
-        if name == "DHCPACK":
-            text += f" {detail['ip_address']}"
+        if name in GIVING_STEPS:
+            given = [found["detail"]["ip_address"] for found in steps if found["name"] == name]
+            text += " " + " ".join(dict.fromkeys(given))
         parts.append(text)
-        if name == "DHCPACK" and detail.get("lease_s"):
-            parts.append(f"lease {detail['lease_s']} s")
+        if name in GIVING_STEPS and step["detail"].get("lease_s"):
+            parts.append(f"lease {step['detail']['lease_s']} s")
     return parts
+
+
+def made_parts(port_steps: list[dict[str, Any]], found: dict[str, Any] | None, origin: float) -> list[str]:
+    """`RTR-SOLICIT +2.4 s`, `SLAAC fd77:1::…`: the addresses that the VM made of what was advertised."""
+    groups = found["detail"]["expected"] if found is not None else []
+    made = [address for group in groups if group["by"] == "SLAAC" for address in group["ip_addresses"]]
+    if not made:
+        return []
+    asked = first(port_steps, "RTR-SOLICIT")
+    parts = [f"RTR-SOLICIT +{duration(asked['at'] - origin)}"] if asked is not None else []
+    return [*parts, f"SLAAC {' '.join(made)}"]
 
 
 def boot_server(client: Client, body: dict[str, Any]) -> dict[str, Any]:

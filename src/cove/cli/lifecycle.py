@@ -14,6 +14,7 @@ import typer
 
 from ..errors import CoveError
 from .client import Client, NotRunning, load_settings
+from .clouds import hint
 from .output import Format, FormatOption, console, errors, print_json, print_list, print_one, quiet_logs
 from .waiting import wait_for
 
@@ -113,6 +114,8 @@ def up(
     with console.status("starting Cove"):
         seconds = start_server(settings)
     console.print(f"Cove is up at {_wait_for_endpoint(settings)} after {seconds:.1f} s", markup=False)
+    for line in hint(settings):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _wait_for_endpoint(settings: Settings) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..errors import CoveError
-from . import demo, guest, images, lifecycle, network, ports, rados, rbd, servers, subnets
+from . import api_server, clouds, database, demo, guest, images, lifecycle, network, ports, rados, rbd, servers, subnets
 from .output import errors, printable_lines
 
 app = typer.Typer(
@@ -42,15 +42,18 @@ def root(
 
 
 lifecycle.register(app)
+clouds.register(app)
 app.add_typer(network.app, name="network")
 app.add_typer(subnets.app, name="subnet")
 app.add_typer(ports.app, name="port")
+api_server.register(servers.app)
 app.add_typer(servers.app, name="server")
 servers.register(app)
 app.add_typer(images.app, name="image")
 app.add_typer(rbd.app, name="rbd")
 app.add_typer(rados.app, name="rados")
 app.add_typer(guest.app, name="guest")
+app.add_typer(database.app, name="db")
 demo.register(app)
 
 

@@ -33,6 +33,8 @@ SHOWN = (
     "name", "status", "task", "fault", "addresses", "cove:mac_address", "network", "image", "disk", "memory", "created",
     "id", "cove:port_id", "cove:console_log",
 )  # fmt: skip
+PROJECT = "project"
+"""A column that is shown where there is more than one project's."""
 ONLY_IF_SET = ("task", "fault")
 SERVERS = "/v2.1/servers"
 MIB = 1 << 20
@@ -49,6 +51,7 @@ def for_people(server: dict[str, Any]) -> dict[str, Any]:
     image = (server.get("image") or {}).get("id")
     return server | {
         "addresses": addresses,
+        PROJECT: server["tenant_id"],
         "image": image or "micro guest",
         "network": ", ".join(server.get("addresses", {})),
         "disk": human_bytes(server["cove:disk"]["size_bytes"]),
@@ -58,10 +61,21 @@ def for_people(server: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def all_servers(client: Client) -> list[dict[str, Any]]:
+    """The servers of all projects."""
+    return list(client.get(f"{SERVERS}/detail", all_tenants=1)["servers"])
+
+
 def find_server(client: Client, name_or_id: str) -> dict[str, Any]:
-    """The server with that name or id. Raises CoveError."""
-    servers = client.get(f"{SERVERS}/detail")["servers"]
-    found = [server for server in servers if name_or_id in (server["id"], server["name"])]
+    """The server with that name or id; of several with that name, that of one's own project. Raises CoveError."""
+    servers = all_servers(client)
+    found = [server for server in servers if server["id"] == name_or_id]
+    found = found or [server for server in servers if server["name"] == name_or_id]
+    if len(found) > 1:
+        own = {server["id"] for server in client.get(SERVERS)["servers"]}
+        found = [server for server in found if server["id"] in own] or found
+    if len(found) > 1:
+        raise CoveError(f"{len(found)} servers are called {name_or_id!r}: give the id instead")
     if not found:
         raise CoveError(f"no server {name_or_id!r}: `cove server list` shows what there is")
     return dict(found[0])
@@ -69,7 +83,14 @@ def find_server(client: Client, name_or_id: str) -> dict[str, Any]:
 
 def boot(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, and its host name.")],
-    network: Annotated[str, typer.Option(metavar="N", help="Name or id of the network.")],
+    network: Annotated[str | None, typer.Option(metavar="N", help="Name or id of the network.")] = None,
+    port: Annotated[
+        str | None, typer.Option(metavar="P", help="Instead: name or id of a port, with what it says of addresses.")
+    ] = None,
+    security_group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="G", help="Name or id of a security group. Repeat for more. Default: the project's."),
+    ] = None,
     image: Annotated[str | None, typer.Option(metavar="I", help="An imported image. Default: the micro guest.")] = None,
     disk: Annotated[
         str | None,
@@ -85,14 +106,22 @@ def boot(
     memory_bytes = parse_size(memory) if memory is not None else None
     if memory_bytes is not None and memory_bytes % MIB:
         raise typer.BadParameter(f"{memory!r}: memory comes in whole MiB, such as 128M", param_hint="--memory")
+    if (network is None) == (port is None):
+        raise typer.BadParameter("give either --network or --port", param_hint="--network")
     with Client.open() as client:
+        if network is not None:
+            place = {"uuid": client.find("networks", network)["id"]}
+        else:
+            place = {"port": client.find("ports", port or "")["id"]}
         body: dict[str, Any] = {
             "name": name,
             "imageRef": image,
-            "networks": [{"uuid": client.find("networks", network)["id"]}],
+            "networks": [place],
             "cove:disk_bytes": parse_size(disk) if disk is not None else None,
             "cove:memory_mb": memory_bytes // MIB if memory_bytes is not None else None,
         }
+        if security_group:
+            body["security_groups"] = [{"name": group} for group in security_group]
         console.quiet = format is Format.JSON
         server = boot_server(client, body)
         if format is Format.JSON:
@@ -101,11 +130,12 @@ def boot(
 
 @app.command("list")
 def list_(format: FormatOption = Format.TABLE) -> None:
-    """List VMs."""
+    """List VMs, those of all projects."""
     with Client.open() as client:
-        rows = client.get(f"{SERVERS}/detail")["servers"]
+        rows = all_servers(client)
+        columns = COLUMNS if len({row["tenant_id"] for row in rows}) < 2 else (*COLUMNS, PROJECT)
         rows = rows if format is Format.JSON else [for_people(row) for row in rows]
-        print_list(rows, COLUMNS, format, empty="no servers: `cove boot NAME --network N` boots one")
+        print_list(rows, columns, format, empty="no servers: `cove boot NAME --network N` boots one")
 
 
 @app.command()
@@ -138,7 +168,7 @@ def delete(servers: Annotated[list[str], typer.Argument(metavar="NAME")]) -> Non
 
 
 def _gone(client: Client, server_id: str) -> bool | None:
-    return None if any(server["id"] == server_id for server in client.get(SERVERS)["servers"]) else True
+    return None if any(server["id"] == server_id for server in all_servers(client)) else True
 
 
 @app.command()

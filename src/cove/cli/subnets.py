@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,14 @@ from .resources import delete_resources, list_resources, show_resource
 
 app = typer.Typer(help="Subnets.", no_args_is_help=True)
 COLUMNS = ("name", "cidr", "gateway", "dhcp", "pools", "id")
+
+
+class IPv6Mode(enum.Enum):
+    """Values of ipv6_ra_mode and ipv6_address_mode."""
+
+    SLAAC = "slaac"
+    STATEFUL = "dhcpv6-stateful"
+    STATELESS = "dhcpv6-stateless"
 
 
 def with_pools(subnet: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +41,7 @@ def parse_pool(text: str) -> dict[str, str]:
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     network: Annotated[str, typer.Option(metavar="N", help="Name or id of the network.")],
-    cidr: Annotated[str, typer.Option(metavar="CIDR", help="Such as 10.0.0.0/24.")],
+    cidr: Annotated[str, typer.Option(metavar="CIDR", help="Such as 10.0.0.0/24 or fd00:1::/64.")],
     gateway: Annotated[
         str | None, typer.Option(metavar="A", help="An address, or none. Default: the first address.")
     ] = None,
@@ -41,6 +50,9 @@ def create(
     ] = None,
     dhcp: Annotated[bool, typer.Option(help="Serve the subnet by DHCP.")] = True,
     dns: Annotated[list[str] | None, typer.Option(metavar="A", help="Address of a name server; repeatable.")] = None,
+    ipv6_mode: Annotated[
+        IPv6Mode | None, typer.Option(help="How guests come by their IPv6 addresses, and who advertises them: Cove.")
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Create a subnet."""
@@ -58,6 +70,8 @@ def create(
             attributes["allocation_pools"] = [parse_pool(text) for text in pool]
         if dns:
             attributes["dns_nameservers"] = dns
+        if ipv6_mode is not None:
+            attributes |= {"ipv6_ra_mode": ipv6_mode.value, "ipv6_address_mode": ipv6_mode.value}
         print_one(client.post("/v2.0/subnets", {"subnet": attributes})["subnet"], format)
 
 

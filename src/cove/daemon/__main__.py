@@ -13,13 +13,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 import uvloop
 
 from ..config import Settings
 from .logs import configure_logs
-from .service import Service
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +35,23 @@ def say(fd: int | None, message: str) -> None:
         os.close(fd)
 
 
-async def run(settings: Settings, ready_fd: int | None) -> int:
+class Startable(Protocol):
+    """A server that is started, waited for and stopped: Service and ApiService."""
+
+    stop_requested: asyncio.Event
+
+    def request_stop(self) -> None:
+        """Ask it to end."""
+
+    async def start(self) -> None:
+        """Start everything."""
+
+    async def stop(self) -> None:
+        """Stop everything."""
+
+
+async def run(service: Startable, ready_fd: int | None, ready: Callable[[], str] = lambda: "ready") -> int:
     """Serve until a signal or a shutdown request; the exit code."""
-    service = Service(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, service.request_stop)
@@ -48,7 +63,7 @@ async def run(settings: Settings, ready_fd: int | None) -> int:
         await service.stop()
         return 1
     gc.freeze()  # what lives for ever needs no walking over
-    say(ready_fd, "ready")
+    say(ready_fd, ready())
     await service.stop_requested.wait()
     await service.stop()
     return 0
@@ -61,7 +76,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.umask(0o077)
     configure_logs()
-    return uvloop.run(run(Settings(), options.ready_fd))
+    return uvloop.run(_serve_all(Settings(), options.ready_fd))
+
+
+async def _serve_all(settings: Settings, ready_fd: int | None) -> int:
+    from .service import Service
+
+    return await run(Service(settings), ready_fd)
+
+
+def serve_api(settings: Settings) -> int:
+    """`cove server`: serve the API in the foreground; the exit code. Raises CoveError."""
+    from .api_service import ApiService
+
+    service = ApiService(settings)
+    os.umask(0o077)
+    configure_logs()
+    return uvloop.run(run(service, None, lambda: f"ready: {service.api_url}"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import rbd
+from ..compute.disks import DiskExists
 from ..errors import CoveError
 from ..rados import IoCtx, ObjectNotFound, Rados
 from ..rbd.nbd import ImageBackend, NbdServer
@@ -29,6 +30,10 @@ class DiskError(CoveError):
 
 class NoSuchDisk(DiskError):
     """There is no such pool or image."""
+
+
+class DiskIsThere(DiskError, DiskExists):
+    """There is an image of that name already."""
 
 
 class BadName(DiskError):
@@ -92,11 +97,17 @@ class Disks:
         return ioctx
 
     async def create(self, pool: str, name: str, size_bytes: int, *, source_image: str | None) -> None:
-        """Make a disk: blank, or a copy of an image of pool "images" and at least as large. All or nothing."""
+        """Make a disk: blank, or a copy of an image of pool "images" and at least as large. All or nothing.
+
+        Raises DiskIsThere, DiskError, NoSuchDisk.
+        """
         ioctx = await self.pool(pool)
         async with self._creating:  # so that the commits counted are this image's
             before = self.store.stats.commits
-            created = await rbd.create(ioctx, name, size_bytes, features=None)
+            try:
+                created = await rbd.create(ioctx, name, size_bytes, features=None)
+            except rbd.ImageExists as error:
+                raise DiskIsThere(str(error)) from error
             self._note(pool, name, created.operations, self.store.stats.commits - before)
         if source_image is None:
             return

@@ -17,8 +17,10 @@ from ..errors import CoveError
 MODE = 0o755  # may be searched by all: dnsmasq and QEMU run unprivileged
 STATE_NAMES = frozenset(
     {"cove.sqlite", "cove.sqlite-wal", "cove.sqlite-shm", "store", "dhcp", "guest", "instances", "imports", "log"}
+    | {"users.lock"}
+    | {f"{user}-password{ending}" for user in ("admin", "demo") for ending in ("", ".new")}
 )
-RUN_NAMES = frozenset({"cove.pid", "endpoint.json", "token", "instances", "imports"})
+RUN_NAMES = frozenset({"cove.pid", "endpoint.json", "token", "clouds.yaml", "instances", "imports"})
 STATE_MARKS = ("cove.sqlite", "store/data.mdb")
 """One of these is in every state directory of Cove's."""
 

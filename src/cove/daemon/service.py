@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
 import json
 import os
 import secrets
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import structlog
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.app import create_app
 from ..bus import connect as connect_bus
+from ..compute.firewall import Firewall
+from ..compute.firewall_api import HttpFirewallApi
+from ..compute.firewall_sync import FirewallSync
 from ..compute.network_api import HttpNetworkApi
 from ..compute.routes import server_routes
 from ..compute.servers import ComputeService
@@ -37,27 +36,16 @@ from ..rados import LoopbackTransport, Rados, RadosConf
 from ..store import Store
 from ..timeline import Timeline
 from .disks import Disks
+from .http_server import HttpServer
 from .imports import Imports
 from .pidfile import PidFile
 from .places import RUN_NAMES, make_directories, remove_ours
 from .routes import cove_routes
+from .users import CLOUDS_FILE, Users
 
 log = structlog.get_logger(__name__)
 
 AGENT_START_WAIT_S = 1.0
-
-
-class ApiServer(uvicorn.Server):
-    """uvicorn that says when it listens, and leaves signals alone."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
-        await super().startup(sockets)
-        self.listening.set()
 
 
 class Service:
@@ -84,8 +72,10 @@ class Service:
         make_directories(settings)
         self._pid_file.acquire()
         # First of all what fails most often, so that nothing is begun in vain. Nobody is accepted yet.
-        listener = bind(settings.api_host, settings.api_port)
-        self._stops.append(("listener", _closing(listener)))
+        self._http = HttpServer(
+            settings.api_host, settings.api_port, self.request_stop, trusted_proxies=settings.api_trusted_proxies
+        )
+        self._stops.append(("listener", self._http.stop))
         write_atomic(settings.token_file, self.token + "\n", mode=0o600)
 
         loopback = LoopbackNetwork()
@@ -105,6 +95,8 @@ class Service:
 
         self.database = Database(settings.database_url)
         await self._begin("database", self.database.start(), self.database.close)
+        self.users = Users(settings, self.database)
+        await self._begin("users", self.users.start(), self.users.stop)
         self.bus = connect_bus(settings.bus_url)
         await self._begin("bus", self.bus.start(), self.bus.close)
         self.network = NetworkService(self.database, self.bus, self.timeline, settings)
@@ -120,13 +112,24 @@ class Service:
             transport=httpx.ASGITransport(app=networking),
         )
         self._stops.append(("network_client", http.aclose))
-        self.compute = ComputeService(self.database, HttpNetworkApi(http), self.disks, self.timeline, settings)
+        firewall = FirewallSync(Firewall(settings.state_dir), HttpFirewallApi(http), self.bus)
+        self.compute = ComputeService(
+            self.database, HttpNetworkApi(http), self.disks, self.timeline, settings, bus=self.bus, firewall=firewall
+        )
         routes = [*server_routes(lambda: self.compute, project_id=DEMO_PROJECT_ID), *cove_routes(self)]
-        app = create_app(settings, self.network, routes, self.token)
+        app = create_app(
+            settings,
+            self.network,
+            routes,
+            self.token,
+            identity=self.users.identity,
+            authenticator=self.users.authenticator,
+            is_admin=self.network.policy.is_admin,
+        )
         self.agent = DhcpAgent(self.bus, settings, self.timeline)
         self._stops.append(("dhcp_agent", self._stop_agent))  # after compute: VMs end before what serves them
         await self._begin("compute", self.compute.start(), self._stop_compute)
-        await self._serve(app, listener)
+        await self._serve(app)
         await self._start_agent()
         log.info("up", api=self.api_url, state_dir=str(settings.state_dir))
 
@@ -149,34 +152,15 @@ class Service:
         self._stops.append((name, stop))
         await starting
 
-    async def _serve(self, app: ASGIApp, listener: socket.socket) -> None:
-        """Serve the API on the socket; write down where."""
+    async def _serve(self, app: ASGIApp) -> None:
+        """Serve the API; write down where."""
         settings = self.settings
-        listener.listen(256)
-        listener.setblocking(False)
-        host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
-        self.api_url = f"http://{host}:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=60, timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        server = ApiServer(config)
-        serving = asyncio.create_task(self._serve_until_stopped(server, listener), name="api")
-
-        async def stop_serving() -> None:
-            server.should_exit = True
-            await asyncio.wait_for(serving, 15)
-
-        self._stops.append(("api", stop_serving))
-        await asyncio.wait_for(server.listening.wait(), 10)
+        self.api_url = self._http.url
+        self._stops.append(("api", self._http.stop))
+        await self._http.start(app)
+        self.users.write_clouds(self.api_url)
         endpoint = json.dumps({"api_url": self.api_url, "pid": os.getpid()})
         write_atomic(settings.run_dir / "endpoint.json", endpoint + "\n", mode=0o600)
-
-    async def _serve_until_stopped(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        try:
-            await server._serve(sockets=[listener])
-        finally:
-            self.request_stop()  # without its API the server is of no use
 
     async def _stop_agent(self) -> None:
         if self._agent_start is not None:
@@ -196,7 +180,7 @@ class Service:
             except Exception:
                 log.exception("stop_failed", part=name)
         if self._pid_file.held:  # else the files are another server's
-            for name in ("endpoint.json", "token"):
+            for name in ("endpoint.json", "token", CLOUDS_FILE):
                 (self.settings.run_dir / name).unlink(missing_ok=True)
             if self._take_down:
                 remove_ours(self.settings.run_dir, RUN_NAMES)
@@ -204,32 +188,6 @@ class Service:
             with contextlib.suppress(OSError):
                 self.settings.run_dir.rmdir()  # a start that failed leaves no empty directory
         log.info("stopped", took_down=self._take_down)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket on a loopback address, not listening yet. Raises CoveError."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise CoveError(f"api_host {host!r}: give an IP address, such as 127.0.0.1") from None
-    if not address.is_loopback:
-        raise CoveError(f"api_host {host}: the API listens on loopback only until there is an identity service")
-    listener = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        remedy = "set api_port (COVE_API_PORT) to a free one" if error.errno == errno.EADDRINUSE else "see api_host"
-        raise CoveError(f"the API can't listen on {host} port {port} ({error.strerror}): {remedy}") from None
-    return listener
-
-
-def _closing(listener: socket.socket) -> Callable[[], Awaitable[None]]:
-    async def close() -> None:
-        listener.close()
-
-    return close
 
 
 def _store_path(settings: Settings) -> Path:

@@ -60,6 +60,37 @@ def test_server_line_after_a_restart_of_the_server() -> None:
     assert server_line(SERVER, [], []) == "ACTIVE · 1.1.1.10 · login on `cove console vm1`"
 
 
+SIX = [
+    step("RTR-SOLICIT", 13.4, ip_address=None),
+    step("DHCPSOLICIT", 13.5, ip_address=None),
+    step("DHCPADVERTISE", 13.5, ip_address="fd77:1::10"),
+    step("DHCPREQUEST", 13.6, ip_address=None),
+    step("DHCPREPLY", 13.6, ip_address="fd77:1::10", lease_s=86400),
+    step("DHCPREPLY", 13.6, ip_address="fd77:3::10", lease_s=86400),
+]
+
+
+def test_server_line_of_a_dual_stack() -> None:
+    expected = [
+        {"by": "DHCP", "ip_addresses": ["1.1.1.10"]},
+        {"by": "DHCPv6", "ip_addresses": ["fd77:1::10"]},
+        {"by": "SLAAC", "ip_addresses": ["fd77:2::f816:3eff:fe00:1"]},
+    ]
+    steps = [step("started", 10.0), step("addresses", 13.9, ip_addresses=[], expected=expected)]
+    assert server_line(SERVER, steps, sorted([*EXCHANGE, *SIX], key=lambda step: step["at"])) == (
+        "DHCPDISCOVER +3.1 s · DHCPOFFER · DHCPREQUEST · DHCPACK 1.1.1.10 · lease 86400 s"
+        " · DHCPSOLICIT +3.5 s · DHCPADVERTISE · DHCPREQUEST · DHCPREPLY fd77:1::10 fd77:3::10 · lease 86400 s"
+        " · RTR-SOLICIT +3.4 s · SLAAC fd77:2::f816:3eff:fe00:1 · login on `cove console vm1`"
+    )
+
+
+def test_server_line_without_a_lease() -> None:
+    expected = [{"by": "SLAAC", "ip_addresses": ["fd77:2::f816:3eff:fe00:1"]}]
+    steps = [step("started", 10.0), step("addresses", 13.9, ip_addresses=[], expected=expected)]
+    assert server_line(SERVER, steps, SIX[:1]).startswith("RTR-SOLICIT +3.4 s · SLAAC fd77:2::f816:3eff:fe00:1 · ")
+    assert server_line(SERVER, steps, []).startswith("SLAAC fd77:2::f816:3eff:fe00:1 · ")
+
+
 def test_an_exchange_may_begin_with_a_request() -> None:
     assert exchange_parts(EXCHANGE[3:], 10.0)[0] == "DHCPREQUEST +3.2 s"
 

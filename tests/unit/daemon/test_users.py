@@ -1,0 +1,67 @@
+"""Where the users are: the embedded service or a Keystone; the file that tells clients."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from cove.api.auth import EmbeddedIdentity
+from cove.api.keystone import KeystoneAuthenticator
+from cove.config import Settings
+from cove.daemon.users import Users
+from cove.db import Database
+from cove.errors import CoveError
+
+
+async def test_the_embedded_service(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path, run_dir=tmp_path)
+    database = Database(settings.database_url)
+    await database.start()
+    users = Users(settings, database)
+    try:
+        await users.start()
+        assert isinstance(users.authenticator, EmbeddedIdentity)
+        path = users.write_clouds("http://127.0.0.1:1234")
+        assert path is not None
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert 'auth_url: "http://127.0.0.1:1234/v3"' in path.read_text()
+        assert (tmp_path / "admin-password").read_text().strip() in path.read_text()
+    finally:
+        await users.stop()
+        await users.stop()
+        await database.close()
+
+
+def test_the_address_for_others(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path, run_dir=tmp_path, api_public_url="https://cloud.example")
+    (tmp_path / "admin-password").write_text("secret\n")
+    path = Users(settings, Database(settings.database_url)).write_clouds("http://127.0.0.1:1234")
+    assert path is not None
+    assert 'auth_url: "https://cloud.example/v3"' in path.read_text()
+
+
+async def test_a_keystone(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    settings = Settings(
+        state_dir=tmp_path, run_dir=tmp_path, identity="https://keystone.example/v3", identity_password_file=password
+    )
+    database = Database(settings.database_url)
+    with pytest.raises(CoveError, match="identity_password_file"):
+        Users(settings, database)
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    users = Users(settings, database)
+    await users.start()
+    assert users.identity is None
+    assert isinstance(users.authenticator, KeystoneAuthenticator)
+    assert users.write_clouds("http://127.0.0.1:1234") is None
+    await users.stop()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["password"]
+
+
+@pytest.mark.parametrize("url", ["cloud.example", "https://cloud.example/", "https://cloud.example/x", "ftp://x"])
+def test_what_is_no_public_url(url: str) -> None:
+    with pytest.raises(ValueError, match="api_public_url"):
+        Settings(api_public_url=url)
