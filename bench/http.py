@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,12 +15,22 @@ class Http:
 
     def __init__(self, run_directory: Path) -> None:
         endpoint = json.loads((run_directory / "endpoint.json").read_text())
-        self.address = urlsplit(endpoint["api_url"])
-        self.token = (run_directory / "token").read_text().strip()
+        self._point(endpoint["api_url"], {"X-Auth-Token": (run_directory / "token").read_text().strip()})
+
+    @classmethod
+    def to(cls, url: str, headers: Mapping[str, str]) -> Self:
+        """A connection to any server, with these headers in each request."""
+        made = cls.__new__(cls)
+        made._point(url, headers)
+        return made
+
+    def _point(self, url: str, headers: Mapping[str, str]) -> None:
+        self.address = urlsplit(url)
+        self._headers = [f"{name}: {value}" for name, value in headers.items()]
 
     async def __aenter__(self) -> Self:
         host, port = self.address.hostname, self.address.port
-        self.reader, self.writer = await asyncio.open_connection(host, port)
+        self.reader, self.writer = await asyncio.open_connection(host, port, limit=1 << 20)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -32,8 +43,9 @@ class Http:
         lines = (
             f"{method} {path} HTTP/1.1",
             "Host: cove",
-            f"X-Auth-Token: {self.token}",
+            "Content-Type: application/json",
             f"Content-Length: {len(data)}",
+            *self._headers,
         )
         head = "\r\n".join((*lines, "", ""))
         self.writer.write(head.encode() + data)

@@ -1,4 +1,4 @@
-# Sourced by quickstart and run-tests: Debian packages and the virtual environment, each only where something is missing.
+# Sourced by quickstart and run-tests: Debian packages and the virtual environments, each only where something is missing.
 
 # The programs of Debian's administration are not on everybody's PATH.
 PATH=$PATH:/usr/sbin:/sbin
@@ -72,14 +72,19 @@ install_cove() {
     .venv/bin/pip install -q --disable-pip-version-check -c requirements.lock -e "$1"
 }
 
-make_venv() {
-    rm -rf .venv
+# new_venv DIRECTORY: an empty virtual environment, in place of what is there.
+new_venv() {
+    rm -rf "$1"
     # Debian's own Python first: it is the one whose venv package was installed above
     local python
     for python in /usr/bin/python3 python3; do
         "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
     done
-    "$python" -m venv .venv && install_cove "$1"
+    "$python" -m venv "$1"
+}
+
+make_venv() {
+    new_venv .venv && install_cove "$1"
 }
 
 # ensure_venv SPEC: .venv with Cove in it; SPEC is `.` or `.[dev]`. Made anew when the requirements changed; only added to
@@ -96,4 +101,41 @@ ensure_venv() {
         step "making the virtual environment .venv" make_venv "$spec"
     fi
     if [ "$spec" = . ]; then echo "$stamp"; else echo "$stamp dev"; fi >.venv/.cove-stamp
+}
+
+# The clients that Cove is tested with, and the public test suite. To take newer ones: raise the bounds, then write the
+# lock anew with `pip freeze --all --exclude pip --exclude setuptools` in a fresh environment.
+OPENSTACK_PEERS='
+    python-openstackclient>=9,<11
+    openstacksdk>=4.5,<5
+    keystoneauth1>=5.10,<6
+    keystone>=27,<31
+    schemathesis>=4.4,<5
+    tempest>=44,<48
+    neutron-tempest-plugin>=2.12,<4'
+
+make_openstack_venv() {
+    # shellcheck disable=SC2086
+    new_venv .venv-openstack && .venv-openstack/bin/pip install -q --disable-pip-version-check \
+        -c requirements-openstack.lock $OPENSTACK_PEERS
+}
+
+# ensure_openstack_venv: .venv-openstack with the peers and without Cove. Made anew when what is wanted changed.
+ensure_openstack_venv() {
+    local stamp
+    stamp=$( (echo "$OPENSTACK_PEERS"; cat requirements-openstack.lock) | sha256sum | cut -d' ' -f1)
+    [ "$(cat .venv-openstack/.cove-stamp 2>/dev/null || true)" = "$stamp" ] && return 0
+    step "making the virtual environment .venv-openstack" make_openstack_venv
+    echo "$stamp" >.venv-openstack/.cove-stamp
+}
+
+# ensure_postgresql FILE: install PostgreSQL's programs without the cluster that Debian makes and starts with them: the
+# tests start servers of their own.
+ensure_postgresql() {
+    [ -z "$(missing_packages "$1")" ] && return 0
+    if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        step "installing Debian packages: postgresql-common" install_packages postgresql-common
+        echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf
+    fi
+    ensure_packages "$1"
 }

@@ -1,0 +1,328 @@
+"""Commands of `openstack` about networks, subnets and ports."""
+
+from __future__ import annotations
+
+from .commands import Topic, does, fails, rows, show
+
+ADMIN, ALICE, BOB, RITA = "admin", "alice", "bob", "rita"
+MAC = "fa:16:3e:00:aa:01"
+
+NETWORKS = Topic(
+    "network",
+    (
+        show(
+            ALICE,
+            "network create n1",
+            keep="n1",
+            name="n1",
+            status="ACTIVE",
+            admin_state_up=True,
+            mtu=1500,
+            shared=False,
+        ),
+        show(
+            ALICE,
+            "network create --disable --description d --mtu 1400 --dns-domain example.org. n2",
+            keep="n2",
+            admin_state_up=False,
+            description="d",
+            mtu=1400,
+            dns_domain="example.org.",
+        ),
+        show(
+            ALICE,
+            "network create --disable-port-security --availability-zone-hint nova --tag red --tag blue n3",
+            port_security_enabled=False,
+            availability_zone_hints=["nova"],
+            tags=["blue", "red"],
+        ),
+        show(ADMIN, "network create --project bob --share n4", keep="n4", shared=True, project_id="{bob}"),
+        show(ADMIN, "network create --external --default n5", is_default=True, **{"router:external": True}),
+        show(
+            ADMIN,
+            "network create --internal --no-share --no-default --enable-port-security --no-tag n6",
+            tags=[],
+            port_security_enabled=True,
+            **{"router:external": False},
+        ),
+        show(
+            ADMIN,
+            "network create --provider-network-type vlan --provider-physical-network physnet1"
+            " --provider-segment 150 n7",
+            **{
+                "provider:network_type": "vlan",
+                "provider:physical_network": "physnet1",
+                "provider:segmentation_id": 150,
+            },
+        ),
+        fails(ALICE, "network create --share n8", "403"),
+        fails(ALICE, "network create --mtu x n8", "400"),
+        fails(ALICE, "network create --availability-zone-hint nowhere n8", "404"),
+        rows(ALICE, "network list", "n1", "n2", "n3", "n4", "n5"),
+        rows(ALICE, "network list --long", "n1", "n2", "n3", "n4", "n5"),
+        rows(ALICE, "network list --disable", "n2"),
+        rows(ALICE, "network list --enable --internal", "n1", "n3", "n4"),
+        rows(ALICE, "network list --external", "n5"),
+        rows(ALICE, "network list --share", "n4"),
+        rows(ALICE, "network list --no-share", "n1", "n2", "n3", "n5"),
+        rows(ALICE, "network list --name n2", "n2"),
+        rows(ALICE, "network list --tags red,blue", "n3"),
+        rows(ALICE, "network list --any-tags red,green", "n3"),
+        rows(ALICE, "network list --not-tags red --internal", "n1", "n2", "n4"),
+        rows(ALICE, "network list --not-any-tags red,green --internal", "n1", "n2", "n4"),
+        rows(ALICE, "network list --status DOWN"),
+        rows(ADMIN, "network list --project bob", "n4"),
+        rows(ADMIN, "network list --provider-network-type vlan", "n7"),
+        rows(ADMIN, "network list --provider-physical-network physnet1 --provider-segment 150", "n7"),
+        rows(BOB, "network list", "n4", "n5"),
+        rows(RITA, "network list --internal", "n1", "n2", "n3", "n4"),
+        does(ALICE, "network set --name n1b --description e --disable --mtu 1300 --disable-port-security n1"),
+        show(
+            ALICE,
+            "network show n1b",
+            name="n1b",
+            description="e",
+            admin_state_up=False,
+            mtu=1300,
+            port_security_enabled=False,
+            id="{n1}",
+        ),
+        does(ALICE, "network set --enable --enable-port-security --dns-domain a.b. --tag x --tag y {n1}"),
+        show(ALICE, "network show {n1}", tags=["x", "y"], dns_domain="a.b.", admin_state_up=True),
+        does(ALICE, "network set --no-tag --tag z n1b"),
+        show(ALICE, "network show n1b", tags=["z"]),
+        does(ALICE, "network unset --all-tag n1b"),
+        does(ADMIN, "network set --share --external n6"),
+        show(BOB, "network show n6", shared=True, **{"router:external": True}),
+        does(ADMIN, "network set --no-share --internal n6"),
+        fails(BOB, "network show n6", "No Network found"),
+        does(ADMIN, "network set --no-default n5"),
+        fails(RITA, "network set --name x n1b", "403"),
+        fails(RITA, "network create r", "403"),
+        fails(BOB, "network show n1b", "No Network found"),
+        fails(BOB, "network delete {n1}", "No Network found"),
+        does(ALICE, "network delete n1b n2 n3"),
+        does(ADMIN, "network delete n4 n5 n6 n7"),
+        rows(ADMIN, "network list"),
+    ),
+)
+
+SUBNETS = Topic(
+    "subnet",
+    (
+        show(ALICE, "network create net", keep="net"),
+        show(
+            ALICE,
+            "subnet create --network net --subnet-range 10.0.0.0/24 s1",
+            keep="s1",
+            cidr="10.0.0.0/24",
+            gateway_ip="10.0.0.1",
+            ip_version=4,
+            enable_dhcp=True,
+            allocation_pools=[{"start": "10.0.0.2", "end": "10.0.0.254"}],
+        ),
+        show(
+            ALICE,
+            "subnet create --network net --subnet-range 10.1.0.0/24 --no-dhcp --gateway 10.1.0.254"
+            " --allocation-pool start=10.1.0.10,end=10.1.0.20 --dns-nameserver 9.9.9.9 --dns-nameserver 8.8.8.8"
+            " --host-route destination=10.9.0.0/16,gateway=10.1.0.5 --service-type compute:nova --description d"
+            " --tag t s2",
+            gateway_ip="10.1.0.254",
+            enable_dhcp=False,
+            dns_nameservers=["9.9.9.9", "8.8.8.8"],
+            host_routes=[{"destination": "10.9.0.0/16", "nexthop": "10.1.0.5"}],
+            service_types=["compute:nova"],
+            description="d",
+            tags=["t"],
+        ),
+        show(
+            ALICE,
+            "subnet create --network net --subnet-range 10.2.0.0/24 --gateway none --dns-publish-fixed-ip s3",
+            gateway_ip=None,
+            dns_publish_fixed_ip=True,
+        ),
+        show(
+            ALICE,
+            "subnet create --network net --ip-version 6 --subnet-range fd00::/64 --ipv6-ra-mode slaac"
+            " --ipv6-address-mode slaac s6",
+            ipv6_ra_mode="slaac",
+            ipv6_address_mode="slaac",
+            cidr="fd00::/64",
+        ),
+        show(
+            ADMIN,
+            "subnet create --project alice --network net --subnet-range 10.3.0.0/24 --gateway auto s4",
+            project_id="{alice}",
+            gateway_ip="10.3.0.1",
+        ),
+        fails(ALICE, "subnet create --network net --subnet-range 10.0.0.0/25 s5", "400"),
+        fails(ALICE, "subnet create --network net --subnet-range 10.5.0.0/33 s5", "400"),
+        rows(ALICE, "subnet list", "s1", "s2", "s3", "s4", "s6"),
+        rows(ALICE, "subnet list --long", "s1", "s2", "s3", "s4", "s6"),
+        rows(ALICE, "subnet list --ip-version 6", "s6"),
+        rows(ALICE, "subnet list --no-dhcp", "s2"),
+        rows(ALICE, "subnet list --dhcp", "s1", "s3", "s4", "s6"),
+        rows(ALICE, "subnet list --network net --name s3", "s3"),
+        rows(ALICE, "subnet list --gateway 10.1.0.254", "s2"),
+        rows(ALICE, "subnet list --subnet-range 10.2.0.0/24", "s3"),
+        rows(ALICE, "subnet list --service-type compute:nova", "s2"),
+        rows(ALICE, "subnet list --tags t", "s2"),
+        rows(ADMIN, "subnet list --project alice --ip-version 6", "s6"),
+        rows(BOB, "subnet list"),
+        does(
+            ALICE,
+            "subnet set --name s1b --no-dhcp --gateway 10.0.0.200 --dns-nameserver 9.9.9.9 --description e"
+            " --host-route destination=10.9.0.0/16,gateway=10.0.0.5 --allocation-pool start=10.0.0.10,end=10.0.0.20"
+            " --service-type network:dhcp --no-allocation-pool --tag u s1",
+        ),
+        show(
+            ALICE,
+            "subnet show s1b",
+            enable_dhcp=False,
+            gateway_ip="10.0.0.200",
+            dns_nameservers=["9.9.9.9"],
+            allocation_pools=[{"start": "10.0.0.10", "end": "10.0.0.20"}],
+            service_types=["network:dhcp"],
+            tags=["u"],
+        ),
+        does(
+            ALICE,
+            "subnet unset --dns-nameserver 9.9.9.9 --host-route destination=10.9.0.0/16,gateway=10.0.0.5"
+            " --service-type network:dhcp --tag u s1b",
+        ),
+        show(ALICE, "subnet show {s1}", dns_nameservers=[], host_routes=[], service_types=[], tags=[]),
+        does(ALICE, "subnet unset --gateway s1b"),
+        show(ALICE, "subnet show s1b", gateway_ip=None),
+        does(ALICE, "subnet set --dhcp --no-dns-nameservers --no-host-route --no-dns-publish-fixed-ip s1b"),
+        fails(BOB, "subnet show {s1}", "No Subnet found"),
+        fails(BOB, "subnet delete {s1}", "No Subnet found"),
+        does(ALICE, "subnet delete s1b s2 s3 s4 s6"),
+        fails(ALICE, "subnet show s2", "No Subnet found"),
+        does(ALICE, "network delete net"),
+    ),
+)
+
+PORTS = Topic(
+    "port",
+    (
+        show(ALICE, "network create net", keep="net"),
+        show(ALICE, "subnet create --network net --subnet-range 10.0.0.0/24 sub", keep="sub"),
+        show(ALICE, "security group create group", keep="group"),
+        show(ALICE, "port create --network net p1", keep="p1", name="p1", admin_state_up=True, network_id="{net}"),
+        show(
+            ALICE,
+            "port create --network net --fixed-ip subnet=sub,ip-address=10.0.0.50 --device vm-1"
+            f" --device-owner compute:x --mac-address {MAC} --disable --description d --tag t p2",
+            keep="p2",
+            fixed_ips=[{"subnet_id": "{sub}", "ip_address": "10.0.0.50"}],
+            device_id="vm-1",
+            device_owner="compute:x",
+            mac_address=MAC,
+            admin_state_up=False,
+            tags=["t"],
+        ),
+        show(
+            ALICE,
+            "port create --network net --no-fixed-ip --no-security-group --disable-port-security p3",
+            fixed_ips=[],
+            security_group_ids=[],
+            port_security_enabled=False,
+        ),
+        show(
+            ALICE,
+            "port create --network net --security-group group --dns-name host --dns-domain example.org."
+            " --allowed-address ip-address=10.0.0.77 --vnic-type normal --enable-port-security"
+            " --extra-dhcp-option name=mtu,value=1400,ip-version=4 --disable-uplink-status-propagation p4",
+            security_group_ids=["{group}"],
+            dns_name="host",
+            dns_domain="example.org.",
+            binding_vnic_type="normal",
+            propagate_uplink_status=False,
+            extra_dhcp_opts=[{"opt_name": "mtu", "opt_value": "1400", "ip_version": 4}],
+        ),
+        show(
+            ADMIN,
+            "port create --network net --project bob --host host-a p5",
+            keep="p5",
+            project_id="{bob}",
+            binding_host_id="host-a",
+        ),
+        fails(ADMIN, "port create --network net --binding-profile a=1 p6", "403"),
+        fails(ALICE, "port create --network net --fixed-ip ip-address=10.0.0.50 p6", "409"),
+        fails(ALICE, "port create --network net --fixed-ip ip-address=10.9.0.50 p6", "400"),
+        fails(ALICE, f"port create --network net --mac-address {MAC} p6", "409"),
+        fails(ALICE, "port create --network net --host host-a p6", "403"),
+        rows(ALICE, "port list", "p1", "p2", "p3", "p4", "p5"),
+        rows(ALICE, "port list --long", "p1", "p2", "p3", "p4", "p5"),
+        rows(BOB, "port list", "p5"),
+        rows(ALICE, "port list --network net --device-owner compute:x", "p2"),
+        rows(ALICE, "port list --device-id vm-1", "p2"),
+        rows(ALICE, f"port list --mac-address {MAC}", "p2"),
+        rows(ALICE, "port list --fixed-ip ip-address=10.0.0.50", "p2"),
+        rows(ALICE, "port list --fixed-ip subnet=sub,ip-substring=10.0.0.5", "p2"),
+        rows(ALICE, "port list --name p3", "p3"),
+        rows(ALICE, "port list --security-group {group}", "p4"),
+        rows(ALICE, "port list --tags t", "p2"),
+        rows(ADMIN, "port list --host host-a", "p5"),
+        rows(ADMIN, "port list --project bob", "p5"),
+        rows(ALICE, "port list --status ERROR"),
+        does(
+            ALICE,
+            "port set --name p1b --description e --disable --device vm-2 --device-owner compute:y"
+            " --fixed-ip subnet=sub,ip-address=10.0.0.60 --security-group group --dns-name other --tag u"
+            " --allowed-address ip-address=10.0.0.78 --extra-dhcp-option name=tftp-server,value=10.0.0.9"
+            " --vnic-type direct p1",
+        ),
+        show(
+            ALICE,
+            "port show p1b",
+            name="p1b",
+            admin_state_up=False,
+            device_id="vm-2",
+            dns_name="other",
+            tags=["u"],
+            binding_vnic_type="direct",
+        ),
+        does(
+            ALICE,
+            "port set --no-fixed-ip --fixed-ip subnet=sub,ip-address=10.0.0.61 --no-allowed-address"
+            " --no-security-group --enable p1b",
+        ),
+        show(
+            ALICE,
+            "port show {p1}",
+            fixed_ips=[{"subnet_id": "{sub}", "ip_address": "10.0.0.61"}],
+            security_group_ids=[],
+            allowed_address_pairs=[],
+            admin_state_up=True,
+        ),
+        does(ALICE, "port set --disable-port-security p1b"),
+        does(
+            ALICE,
+            "port set --enable-port-security --security-group group --allowed-address"
+            f" ip-address=10.0.0.79,mac-address={MAC} p1b",
+        ),
+        does(
+            ALICE,
+            "port unset --security-group group --allowed-address"
+            f" ip-address=10.0.0.79,mac-address={MAC} --fixed-ip subnet=sub,ip-address=10.0.0.61 --device"
+            " --device-owner --tag u p1b",
+        ),
+        show(ALICE, "port show p1b", security_group_ids=[], fixed_ips=[], device_id="", device_owner="", tags=[]),
+        does(ADMIN, "port set --host host-a --mac-address fa:16:3e:00:aa:09 p1b"),
+        show(ADMIN, "port show {p1}", binding_host_id="host-a", mac_address="fa:16:3e:00:aa:09"),
+        fails(ADMIN, "port set --binding-profile b=2 {p1}", "403"),
+        does(ADMIN, "port unset --host {p1}"),
+        fails(RITA, "port set --name x p1b", "403"),
+        fails(BOB, "port show p1b", "No Port found"),
+        fails(BOB, "port set --mac-address fa:16:3e:00:aa:10 p5", "403"),
+        fails(ALICE, "network delete net", "409"),
+        fails(ALICE, "port delete p2", "403"),  # it says that it is a VM's, which is for that service to remove
+        does(ALICE, "port unset --device-owner p2"),
+        does(ALICE, "port delete p1b p2 p3 p4"),
+        does(BOB, "port delete p5"),
+        rows(ADMIN, "port list"),
+        does(ALICE, "network delete net"),
+        does(ALICE, "security group delete group"),
+    ),
+)
