@@ -1,7 +1,7 @@
 """Assembly of the HTTP application.
 
-uvicorn → RequestId → Authenticate → Guards → BodyLimit → routes → Controller (cove.network.controller), or a handler of
-cove.identity
+uvicorn → RequestId → WellFormed → Authenticate → Guards → BodyLimit → routes → Controller (cove.network.controller), or
+a handler of cove.identity
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cove.api.auth import Authenticator, EmbeddedIdentity, IsAdmin, LocalToken, admin_by_role
-from cove.api.middleware import OPEN_REQUESTS, Authenticate, BodyLimit, Guards, RequestId
+from cove.api.middleware import OPEN_REQUESTS, Authenticate, BodyLimit, Guards, RequestId, WellFormed
 from cove.api.networking import networking_routes
 from cove.api.responses import EXCEPTION_HANDLERS
 from cove.config import Settings
@@ -49,6 +49,7 @@ def create_app(
         routes=routes,
         middleware=[
             Middleware(RequestId),
+            Middleware(WellFormed, public_url=settings.api_public_url),
             Middleware(
                 Authenticate,
                 local=LocalToken(token),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cove.api.auth import Authenticator, IdentityUnavailable, IsAdmin, LocalToken, Unauthorized, admin_by_role
@@ -24,6 +26,11 @@ from cove.network.context import RequestContext
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 1 << 20
+ONCE = frozenset(
+    (b"host", b"x-auth-token", b"x-subject-token", b"x-project-id", b"content-length", b"transfer-encoding")
+)
+"""Headers of which a second one would leave it to chance who reads which."""
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.%]{2,64}\])(?::[0-9]{1,5})?\Z")
 OPEN_REQUESTS = frozenset((method, path) for method in ("GET", "HEAD") for path in ("/", "/healthz"))
 """Method and path of what needs no token: what versions there are, and whether the service lives."""
 
@@ -32,7 +39,10 @@ GUARDS: tuple[str, ...] = ("/cove/",)
 
 
 class RequestId:
-    """Gives each request an id, in scope["cove.request_id"] and in the answer's x-openstack-request-id."""
+    """Gives each request an id, in scope["cove.request_id"] and in the answer's x-openstack-request-id.
+
+    And tells caches to keep nothing: answers differ by token, and by the address under which they were asked for.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,10 +56,59 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-openstack-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-openstack-request-id"] = request_id
+                headers.setdefault("cache-control", "no-store")
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class WellFormed:
+    """Refuses with 400 what two readers of the same request could understand differently.
+
+    And sees to the address that links begin with: the setting `api_public_url` where there is one, so that nobody's
+    Host gets into an answer; else a Host that is one.
+    """
+
+    def __init__(self, app: ASGIApp, public_url: str = "") -> None:
+        self._app = app
+        scheme, _, host = public_url.partition("://")
+        self._scheme, self._host = scheme, host.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        wrong = _wrong_with(scope)
+        if wrong:
+            await answer(send, 400, bad_request_body(wrong), (b"connection", b"close"))
+            return
+        if self._host:
+            scope["scheme"] = self._scheme
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"host"] + [
+                (b"host", self._host)
+            ]
+        await self._app(scope, receive, send)
+
+
+def _wrong_with(scope: Scope) -> str:
+    """What makes the request ambiguous; empty if nothing."""
+    seen: set[bytes] = set()
+    for name, value in scope["headers"]:
+        if name not in ONCE:
+            continue
+        if name in seen:
+            return f"the header {name.decode()} is there more than once"
+        seen.add(name)
+        if name == b"host" and not _HOST.match(value):
+            return "the header host is not a name or an address, with a port or without"
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            return "the only transfer-encoding is chunked"
+    if b"host" not in seen and scope["http_version"] != "1.0":
+        return "the header host is missing"
+    return "" if scope["path"].startswith("/") else "the path does not begin with a slash"
 
 
 class Authenticate:
@@ -159,11 +218,14 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not announced.isdigit() or int(announced) > self._limit_bytes:
+        announced = _header(scope, b"content-length")
+        if not announced and scope["method"] in ("GET", "HEAD") and not _header(scope, b"transfer-encoding"):
+            await self._app(scope, receive, send)  # has no body
+            return
+        if announced and (not announced.isdigit() or len(announced) > 18 or int(announced) > self._limit_bytes):
             await answer(send, 413, too_large_body(self._limit_bytes))
             return
         received = 0
@@ -189,6 +251,9 @@ class BodyLimit:
             if started:
                 raise
             await answer(send, 413, too_large_body(self._limit_bytes))
+        except ClientDisconnect:  # it has gone before its body was whole: no fault of ours, and nobody to tell
+            if not started:
+                await answer(send, 400, bad_request_body("the request body is not whole"))
 
 
 class _TooLarge(BaseException):

@@ -101,6 +101,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_since = self.loop.time()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """uvicorn: an answer is written."""
+        self._head_since = self.loop.time()
+        super().on_response_complete()
+
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES_MAX:

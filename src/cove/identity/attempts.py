@@ -3,11 +3,13 @@
 Only failures cost something, so that programs may log in as often as they like. Two buckets must both have something
 left: one for this user from this address (few tries, refilled slowly), and one for the address (against trying many
 names). A bucket that is emptied locks for a while. There is none for a user alone: that would let anybody lock out
-anybody. Names that do not exist are counted like those that do.
+anybody. Names that do not exist are counted like those that do. An address of IPv6 counts as its /64: that is what one
+client has of them.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import threading
 from collections import OrderedDict
@@ -22,6 +24,8 @@ class Limit:
     refill_s: float
     lock_s: float
 
+
+IPV6_PREFIX = 64
 
 USER_LIMIT = Limit(burst=6, refill_s=10.0, lock_s=30.0)
 ADDRESS_LIMIT = Limit(burst=60, refill_s=1.0, lock_s=10.0)
@@ -84,12 +88,14 @@ class Attempts:
 
     def retry_after_s(self, user: str, address: str, now: float) -> int:
         """Whole seconds that this user at this address has to wait; 0 if it may try."""
+        address = counted_as(address)
         with self._lock:
             wait_s = max(self._users.wait_s((user, address), now), self._addresses.wait_s((address,), now))
         return math.ceil(wait_s)
 
     def failed(self, user: str, address: str, now: float) -> None:
         """The password or secret was wrong, or there is no such user."""
+        address = counted_as(address)
         with self._lock:
             self._users.failed((user, address), now)
             self._addresses.failed((address,), now)
@@ -97,4 +103,17 @@ class Attempts:
     def succeeded(self, user: str, address: str) -> None:
         """The password was right. The address keeps its failures: it may own one of the accounts it tries."""
         with self._lock:
-            self._users.succeeded((user, address))
+            self._users.succeeded((user, counted_as(address)))
+
+
+def counted_as(address: str) -> str:
+    """The client that an address stands for: itself, or the network that is one client's."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]  # what a trusted proxy says, or a test
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))

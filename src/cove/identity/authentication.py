@@ -11,7 +11,7 @@ gets the same answer as a wrong password.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from cove.identity import models, tokens
 from cove.identity.attempts import Attempts
 from cove.identity.errors import Forbidden, NotFound, TooManyAttempts, Unauthorized
 from cove.identity.login import CredentialMethod, DomainRef, Login, PasswordMethod, Ref, ScopeRef
-from cove.identity.passwords import RANDOM_PREFIX, Passwords, hash_random, verify_now
+from cove.identity.passwords import RANDOM_PREFIX, Passwords, verify_now
 from cove.identity.tokens import Scope, Token
 
 log = structlog.get_logger(__name__)
@@ -38,23 +38,23 @@ class Proof:
     """That the client is this user; and the rows that must still be as they were when the token is stored."""
 
     user_id: str
-    password_hash: str | None = None
+    password_hash: str | None = field(default=None, repr=False)
     token: Token | None = None
     credential_id: str | None = None
-    secret_hash: str | None = None
+    secret_hash: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A new token: its text, and what it says."""
 
-    text: str
+    text: str = field(repr=False)
     token: Token
     body: dict[str, Any]
 
 
 class Authentication:
-    """Logs in. `validate` finds a valid token by its text; `now` is wall-clock time."""
+    """Logs in. `validate` finds a valid token by its text; `now` is wall-clock time, `monotonic` that of locks."""
 
     def __init__(
         self,
@@ -63,12 +63,14 @@ class Authentication:
         validate: Callable[[str], Awaitable[Token | None]],
         *,
         now: Callable[[], float],
+        monotonic: Callable[[], float],
         token_lifetime_s: int,
     ) -> None:
         self._db = db
         self._passwords = passwords
         self._validate = validate
         self._now = now
+        self._monotonic = monotonic
         self._token_lifetime_s = token_lifetime_s
         self.attempts = Attempts()
 
@@ -104,10 +106,10 @@ class Authentication:
     # --- proofs ------------------------------------------------------------------------------------------------------
 
     async def _by_password(self, method: PasswordMethod, address: str) -> Proof:
-        row = await self._db.read(lambda connection: _find_user(connection, method.user))
+        row, domain_id = await self._db.read(lambda connection: _find_user(connection, method.user))
         stored = row.password_hash if row is not None and row.enabled else None
         await self._prove(
-            _key(row.id if row is not None else None, method.user),
+            _key(row.id if row is not None else None, method.user, domain_id),
             address,
             row.id if row is not None else "",
             lambda: self._passwords.verify_here(method.password, stored),
@@ -116,22 +118,21 @@ class Authentication:
         return Proof(row.id, password_hash=row.password_hash)
 
     async def _by_credential(self, method: CredentialMethod, address: str) -> Proof:
-        row = await self._db.read(lambda connection: _find_credential(connection, method, self._now()))
-        # One that there is not is compared as quickly as one whose secret was drawn here; those are most.
-        stored = hash_random("") if row is None else row.secret_hash
-        await self._prove(
-            f"credential {row.id if row is not None else method.id or method.name}",
-            address,
-            row.user_id if row is not None else "",
-            lambda: verify_now(method.secret, stored) and row is not None,
-            slow=not stored.startswith(RANDOM_PREFIX),
-        )
+        row, user_key = await self._db.read(lambda connection: _find_credential(connection, method, self._now()))
+        key = f"credential {row.id if row is not None else method.id or f'{method.name} of {user_key}'}"
+        user_id = row.user_id if row is not None else ""
+        drawn_here = row is not None and row.secret_hash.startswith(RANDOM_PREFIX)
+        self._refuse_locked(key, address)
+        if drawn_here and verify_now(method.secret, row.secret_hash):
+            self.attempts.succeeded(key, address)
+        else:
+            # Whatever is wrong costs a hash: how long it takes would tell what there is.
+            stored = None if row is None or drawn_here else row.secret_hash
+            await self._prove(key, address, user_id, lambda: self._passwords.verify_here(method.secret, stored))
         assert row is not None
         return Proof(row.user_id, credential_id=row.id, secret_hash=row.secret_hash)
 
-    async def _prove(
-        self, key: str, address: str, user_id: str, is_right: Callable[[], bool], *, slow: bool = True
-    ) -> None:
+    async def _prove(self, key: str, address: str, user_id: str, is_right: Callable[[], bool]) -> None:
         """Compare, if this user may try at all. Raises Unauthorized, TooManyAttempts, Busy."""
         self._refuse_locked(key, address)
 
@@ -142,10 +143,10 @@ class Authentication:
             if right:
                 self.attempts.succeeded(key, address)
             else:
-                self.attempts.failed(key, address, self._now())
+                self.attempts.failed(key, address, self._monotonic())
             return right
 
-        if not (await self._passwords.run(attempt) if slow else attempt()):
+        if not await self._passwords.run(attempt):
             # Not the name that was given: people type their password there.
             log.warning("identity.login_failed", user_id=user_id or None, address=address)
             raise Unauthorized
@@ -159,7 +160,7 @@ class Authentication:
         return Proof(token.user.id, token=token)
 
     def _refuse_locked(self, key: str, address: str) -> None:
-        wait_s = self.attempts.retry_after_s(key, address, self._now())
+        wait_s = self.attempts.retry_after_s(key, address, self._monotonic())
         if wait_s:
             raise TooManyAttempts(wait_s)
 
@@ -217,31 +218,36 @@ class Authentication:
         return Issued(text, token, tokens.view(connection, token, base, with_catalog=with_catalog))
 
 
-def _key(user_id: str | None, ref: Ref) -> str:
-    """Under what attempts are counted: the user's id, or what was given where there is no such user."""
+def _key(user_id: str | None, ref: Ref, domain_id: str | None) -> str:
+    """Under what attempts are counted: the user's id, or what was given where there is no such user.
+
+    That is the same however the domain was named: else a user that is locked by one name of its domain, and not by the
+    other, would be known not to exist.
+    """
     if user_id is not None:
         return f"user {user_id}"
     domain = ref.domain or DomainRef()
-    return f"user {ref.id or ''} {ref.name or ''} {domain.id or domain.name or ''}"
+    return f"user {ref.id or ''} {ref.name or ''} {domain_id or domain.id or domain.name or ''}"
 
 
 def _domain_is(ref: DomainRef) -> sa.ColumnElement[bool]:
     return _domains.c.id == ref.id if ref.id is not None else _domains.c.name == ref.name
 
 
-def _find_user(connection: sa.Connection, ref: Ref) -> Any:
-    """The user of a request, if there is one in an enabled domain."""
+def _find_user(connection: sa.Connection, ref: Ref) -> tuple[Any, str | None]:
+    """The user of a request, if there is one in an enabled domain; and the id of the domain that the request names."""
     statement = _USER.join(_domains, _domains.c.id == _users.c.domain_id).where(_domains.c.enabled)
     if ref.id is not None:
-        statement = statement.where(_users.c.id == ref.id)
-    else:
-        assert ref.domain is not None
-        statement = statement.where(_users.c.name == ref.name, _domain_is(ref.domain))
-    return connection.execute(statement).one_or_none()
+        return connection.execute(statement.where(_users.c.id == ref.id)).one_or_none(), None
+    assert ref.domain is not None
+    domain_id = connection.execute(sa.select(_domains.c.id).where(_domain_is(ref.domain))).scalar()
+    statement = statement.where(_users.c.name == ref.name, _users.c.domain_id == domain_id)
+    return connection.execute(statement).one_or_none(), domain_id
 
 
-def _find_credential(connection: sa.Connection, method: CredentialMethod, now: float) -> Any:
-    """The application credential of a request, if it is still good and its user may log in."""
+def _find_credential(connection: sa.Connection, method: CredentialMethod, now: float) -> tuple[Any, str]:
+    """The application credential of a request, if it is still good and its user may log in; and whose it would be."""
+    user_key = ""
     statement = (
         sa.select(_credentials)
         .join(_users, _users.c.id == _credentials.c.user_id)
@@ -256,13 +262,12 @@ def _find_credential(connection: sa.Connection, method: CredentialMethod, now: f
         statement = statement.where(_credentials.c.id == method.id)
     else:
         assert method.user is not None
-        statement = statement.where(_credentials.c.name == method.name)
-        if method.user.id is not None:
-            statement = statement.where(_users.c.id == method.user.id)
-        else:
-            assert method.user.domain is not None
-            statement = statement.where(_users.c.name == method.user.name, _domain_is(method.user.domain))
-    return connection.execute(statement).one_or_none()
+        user, domain_id = _find_user(connection, method.user)
+        user_key = _key(user.id if user is not None else None, method.user, domain_id)
+        statement = statement.where(
+            _credentials.c.name == method.name, _users.c.id == (user.id if user is not None else None)
+        )
+    return connection.execute(statement).one_or_none(), user_key
 
 
 def _scope(connection: sa.Connection, wanted: ScopeRef, user_id: str, default_project_id: str | None) -> Scope:

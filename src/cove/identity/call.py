@@ -33,11 +33,11 @@ class Call:
     caller: Caller
     params: Mapping[str, str]
     query: Query
-    body: Any
+    body: Any = field(repr=False)
     base: str
     v3: str
     now: float
-    prepared: Any = None
+    prepared: Any = field(default=None, repr=False)
     """What was made before the transaction: a password's hash."""
     bumped: bool = field(default=False)
 

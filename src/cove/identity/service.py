@@ -54,7 +54,12 @@ class IdentityService:
         self.passwords = Passwords()
         self.cache = TokenCache(self._read_revision, self._read_token, now=now, monotonic=monotonic)
         self.authentication = Authentication(
-            db, self.passwords, self.validate, now=now, token_lifetime_s=settings.token_lifetime_s
+            db,
+            self.passwords,
+            self.validate,
+            now=now,
+            monotonic=monotonic,
+            token_lifetime_s=settings.token_lifetime_s,
         )
         self._pruning: asyncio.Task[None] | None = None
 

@@ -168,8 +168,6 @@ class AttributeTable:
         """An object without what is hidden from the caller, and with only `fields` if there are any."""
         if fields:
             return {name: item[name] for name in fields if name in item and name not in hidden}
-        if not hidden:
-            return dict(item)
         return {name: value for name, value in item.items() if name not in hidden}
 
     # --- queries -----------------------------------------------------------------------------------------------------
