@@ -3,8 +3,10 @@
     authenticate → kept answer (CACHE_S) → GET /auth/tokens (one at a time for each token, few at once)
                                          → own token, renewed a while before it expires, or when Keystone refuses it
 
-A token that is revoked in Keystone may be taken here for CACHE_S longer. When Keystone can't be reached, what is kept
-is used up to that time, and everything else is answered with 503, never with 401: clients would throw away good tokens.
+A token that is revoked in Keystone may be taken here for CACHE_S longer, whatever the clock is set to meanwhile. When
+Keystone can't be reached, what is kept is used up to that time, and everything else is answered with 503, never with
+401: clients would throw away good tokens. It is then asked once in DOWN_S, not by each request after a time-out of its
+own.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+import json
+import re
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +31,7 @@ import structlog
 from cove.api.auth import IdentityUnavailable, Unauthorized
 from cove.config import Settings
 from cove.errors import CoveError
+from cove.identity import times
 from cove.network.context import RequestContext
 
 log = structlog.get_logger(__name__)
@@ -35,10 +40,15 @@ CACHE_S = 30.0
 REFUSED_CACHE_S = 2.0
 """How long a token is remembered that Keystone does not know: a client in a loop must not become a loop on Keystone."""
 CACHED_MAX = 8192
+"""Answers of each kind: forged tokens can't drive out good ones."""
 ASKING_MAX = 32
+WAITING_MAX = 512
+"""Tokens asked about, or waiting to be; for more the answer is 503."""
 TIMEOUT_S = 5.0
+DOWN_S = 1.0
+ANSWER_BYTES_MAX = 1 << 20
 RENEW_BEFORE_S = 60.0
-TOKEN_LENGTH_MAX = 8192
+_TOKEN = re.compile(r"[!-~]{1,8192}\Z")
 
 
 class KeystoneAuthenticator:
@@ -50,10 +60,12 @@ class KeystoneAuthenticator:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = checked_url(settings.identity)
         self._settings = settings
         self._now = now
+        self._monotonic = monotonic
         self._password = read_secret(settings.identity_password_file)
         self._http = httpx.AsyncClient(
             verify=_tls(settings.identity_ca_file),
@@ -62,7 +74,10 @@ class KeystoneAuthenticator:
             limits=httpx.Limits(max_connections=ASKING_MAX),
             trust_env=False,
         )
-        self._kept: OrderedDict[str, tuple[float, RequestContext | None]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, float, RequestContext]] = OrderedDict()
+        """Hash of the token → until when it is kept (monotonic), until when it is valid, and whose it is."""
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._down_until = float("-inf")
         self._asking: dict[str, asyncio.Task[RequestContext | None]] = {}
         self._room = asyncio.Semaphore(ASKING_MAX)
         self._own_token = ""
@@ -77,13 +92,15 @@ class KeystoneAuthenticator:
 
     async def authenticate(self, token: str) -> RequestContext:
         """See Authenticator."""
-        if not token or len(token) > TOKEN_LENGTH_MAX or not token.isascii() or not token.isprintable():
+        if not _TOKEN.match(token):
             raise Unauthorized("the token is not valid")
         key = hashlib.sha256(token.encode()).hexdigest()
         kept = self._kept.get(key)
-        if kept is not None and kept[0] > self._now():
+        if kept is not None and kept[0] > self._monotonic():
             self._kept.move_to_end(key)
-            context = kept[1]
+            context = kept[2] if kept[1] > self._now() else None
+        elif self._refused.get(key, float("-inf")) > self._monotonic():
+            context = None
         else:
             context = await self._ask_once(key, token)
         if context is None:
@@ -93,28 +110,31 @@ class KeystoneAuthenticator:
     async def _ask_once(self, key: str, token: str) -> RequestContext | None:
         task = self._asking.get(key)
         if task is None:
+            if self._down_until > self._monotonic():
+                raise IdentityUnavailable(self._sentence)
+            if len(self._asking) >= WAITING_MAX:
+                raise self._unavailable(f"{WAITING_MAX} tokens are asked about already")
             task = self._asking[key] = asyncio.create_task(self._ask(key, token), name="keystone_validate")
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(task)
 
     async def _ask(self, key: str, token: str) -> RequestContext | None:
         async with self._room:
+            if self._down_until > self._monotonic():  # found out while this one waited
+                raise IdentityUnavailable(self._sentence)
+            asked_at = self._monotonic()
             body = await self._validate(token)
-        now = self._now()
-        context, until = None, now + REFUSED_CACHE_S
+        self._kept.pop(key, None)
         if body is not None:
             try:
                 context, expires_at = context_of(body)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise self._unavailable(f"its answer is not one of Identity v3 ({error!r})") from None
-            until = min(now + CACHE_S, expires_at)
-            if until <= now:
-                context = None
-        self._kept[key] = (until, context)
-        self._kept.move_to_end(key)
-        if len(self._kept) > CACHED_MAX:
-            self._kept.popitem(last=False)
-        return context
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                raise self._unavailable(f"its answer is not one of Identity v3 ({type(error).__name__})") from None
+            if expires_at > self._now():
+                _keep(self._kept, key, (asked_at + CACHE_S, expires_at, context))
+                return context
+        _keep(self._refused, key, asked_at + REFUSED_CACHE_S)
+        return None
 
     async def _validate(self, token: str) -> Any:
         """The body of Keystone's answer, None for a token that it does not know."""
@@ -162,28 +182,61 @@ class KeystoneAuthenticator:
                 f"({response.status_code}): see identity_user and {settings.identity_password_file}"
             )
         try:
-            expires_at = datetime.fromisoformat(self._json(response)["token"]["expires_at"]).timestamp()
+            expires_at = times.parsed(self._json(response)["token"]["expires_at"])
             token = response.headers["x-subject-token"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._unavailable(f"its answer to a login is not one of Identity v3 ({error!r})") from None
         self._own_token, self._own_until = token, expires_at - RENEW_BEFORE_S
 
-    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    async def _request(self, method: str, path: str, **arguments: Any) -> _Answer:
         try:
-            async with asyncio.timeout(2 * TIMEOUT_S):
-                return await self._http.request(method, f"{self._url}{path}", **arguments)
+            async with (
+                asyncio.timeout(2 * TIMEOUT_S),
+                self._http.stream(method, f"{self._url}{path}", **arguments) as response,
+            ):
+                body = bytearray()
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > ANSWER_BYTES_MAX:
+                        raise self._unavailable(f"it answers more than {ANSWER_BYTES_MAX} bytes")
         except (httpx.HTTPError, TimeoutError) as error:
+            self._down_until = self._monotonic() + DOWN_S
             raise self._unavailable(str(error) or type(error).__name__) from None
+        return _Answer(response.status_code, response.headers, bytes(body))
 
-    def _json(self, response: httpx.Response) -> Any:
+    def _json(self, response: _Answer) -> Any:
         try:
-            return response.json()
-        except ValueError:
+            return json.loads(response.body)
+        except (ValueError, RecursionError):
             raise self._unavailable("its answer is not JSON") from None
 
     def _unavailable(self, why: str) -> IdentityUnavailable:
         log.warning("keystone.unavailable", url=self._url, why=why)
-        return IdentityUnavailable(f"tokens can't be checked now: Keystone at {self._url} is not available")
+        return IdentityUnavailable(self._sentence)
+
+    @property
+    def _sentence(self) -> str:
+        return f"tokens can't be checked now: Keystone at {self._url} is not available"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A whole answer of Keystone, of bounded size."""
+
+    status_code: int
+    headers: httpx.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+V = TypeVar("V")
+
+
+def _keep(kept: OrderedDict[str, V], key: str, value: V) -> None:
+    """Remember it as the newest; the oldest makes room."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > CACHED_MAX:
+        kept.popitem(last=False)
 
 
 def context_of(body: Mapping[str, Any]) -> tuple[RequestContext, float]:
@@ -201,7 +254,10 @@ def context_of(body: Mapping[str, Any]) -> tuple[RequestContext, float]:
         project_name=project.get("name", ""),
         user_name=token["user"].get("name", ""),
     )
-    return context, datetime.fromisoformat(token["expires_at"]).timestamp()
+    texts = (context.project_id, context.user_id, context.domain_id, context.project_name, context.user_name)
+    if not all(isinstance(text, str) for text in (*texts, *context.roles)) or not context.user_id:
+        raise TypeError("ids, names and roles are texts")
+    return context, times.parsed(token["expires_at"])
 
 
 def checked_url(url: str) -> str:

@@ -87,9 +87,7 @@ class WellFormed:
             return
         if self._host:
             scope["scheme"] = self._scheme
-            scope["headers"] = [header for header in scope["headers"] if header[0] != b"host"] + [
-                (b"host", self._host)
-            ]
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"host"] + [(b"host", self._host)]
         await self._app(scope, receive, send)
 
 

@@ -10,9 +10,10 @@ bridge learns the sender's MAC. A guest's chain comes and goes in one nft transa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -169,28 +170,28 @@ class SpoofGuard:
         mark = hashlib.sha256(str(state_dir.absolute()).encode()).hexdigest()[:8]
         self.table = f"cove_guard_{mark}"
         self._namespace = namespace
+        self._kept = nft.Kept(namespace)
         self._guests: dict[str, GuestRules] = {}
+        self._there = False
         self._lock = asyncio.Lock()
 
     async def reset(self, guests: Iterable[GuestRules]) -> None:
         """Make the table hold exactly these guests, in one transaction. Raises SpoofGuardError."""
-        async with self._lock:
+        async with self._holding():
             self._guests = {rules.tap: rules for rules in guests}
-            await self._apply(self._whole_table())
+            self._there = True
+            await self._kept.put(self._whole_table())
 
     async def add(self, rules: GuestRules) -> None:
         """Bind a guest to its addresses (again, if it is bound already). Raises SpoofGuardError."""
-        async with self._lock:
+        async with self._holding():
             self._guests[rules.tap] = rules
-            try:
-                await self._apply(self._guest(rules))
-            except SpoofGuardError:
-                # Somebody has flushed the rules: the whole table is made anew, or the error is real.
-                await self._apply(self._whole_table())
+            self._there = True
+            await self._kept.change(self._guest(rules), self._whole_table)
 
     async def remove(self, tap: str) -> None:
         """Forget a guest; one that is not known is no error. Raises SpoofGuardError."""
-        async with self._lock:
+        async with self._holding():
             if self._guests.pop(tap, None) is None:
                 return
             chain = _chain(tap)
@@ -198,21 +199,40 @@ class SpoofGuard:
             lines = [f"add chain bridge {self.table} {chain}"]
             lines += [f"{verb} element bridge {self.table} guests {{ {_element(tap)} }}" for verb in ("add", "delete")]
             lines += [f"{verb} chain bridge {self.table} {chain}" for verb in ("flush", "delete")]
-            try:
-                await self._apply(lines)
-            except SpoofGuardError as error:
-                log.info("spoofguard.remove", tap=tap, error=str(error))
-                await self._apply(self._whole_table())
+            await self._kept.change(lines, self._whole_table)
+
+    async def check(self) -> bool:
+        """Whether what is in force still is; if not (somebody flushed it), it is made anew. Raises SpoofGuardError."""
+        async with self._holding():
+            if not self._there:
+                return True
+            fine = await self._kept.check({f"map bridge {self.table} guests": self._guests}, self._whole_table)
+            if not fine:
+                log.warning("spoofguard.check", table=self.table, what="the rules were not as they were made: made anew")
+            return fine
 
     async def destroy(self) -> None:
         """Remove the table."""
-        async with self._lock:
+        async with self._holding():
             self._guests.clear()
-            await self._apply([f"add table bridge {self.table}", f"delete table bridge {self.table}"])
+            self._there = False
+            self._kept.doubt()
+            await nft.apply(self._no_table(), namespace=self._namespace)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self) -> AsyncIterator[None]:
+        """One change at a time, with errors of our own."""
+        async with self._lock:
+            try:
+                yield
+            except NftError as error:
+                raise SpoofGuardError(f"table {self.table}: {error}") from error
+
+    def _no_table(self) -> list[str]:
+        return [f"add table bridge {self.table}", f"delete table bridge {self.table}"]
 
     def _whole_table(self) -> list[str]:
-        lines = [f"add table bridge {self.table}", f"delete table bridge {self.table}"]
-        lines += [f"add table bridge {self.table}"]
+        lines = [*self._no_table(), f"add table bridge {self.table}"]
         lines += [f"add map bridge {self.table} guests {{ type ifname : verdict; }}"]
         hook = "{ type filter hook prerouting priority -300; policy accept; }"
         lines += [f"add chain bridge {self.table} base {hook}"]
@@ -227,12 +247,6 @@ class SpoofGuard:
         lines += [f"add rule bridge {self.table} {chain} {rule}" for rule in chain_rules(rules)]
         lines += [f"add element bridge {self.table} guests {{ {_element(rules.tap)} }}"]
         return lines
-
-    async def _apply(self, lines: list[str]) -> None:
-        try:
-            await nft.apply(lines, namespace=self._namespace)
-        except NftError as error:
-            raise SpoofGuardError(f"table {self.table}: {error}") from error
 
 
 def _chain(tap: str) -> str:

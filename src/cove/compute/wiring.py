@@ -49,6 +49,10 @@ class Wiring(Protocol):
         """Have exactly these guards."""
         ...
 
+    async def check_guards(self) -> None:
+        """See whether somebody has taken guards away; if so, have them again."""
+        ...
+
     async def remove_guards(self) -> None:
         """Leave nothing of the guards behind."""
         ...
@@ -104,6 +108,10 @@ class LinuxWiring:
     async def reset_guards(self, rules: Sequence[GuestRules]) -> None:
         """Have exactly these guards."""
         await self._guard.reset(rules)
+
+    async def check_guards(self) -> None:
+        """See whether somebody has taken guards away; if so, have them again."""
+        await self._guard.check()
 
     async def remove_guards(self) -> None:
         """Leave nothing of the guards behind."""

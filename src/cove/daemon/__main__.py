@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +34,13 @@ def say(fd: int | None, message: str) -> None:
     with contextlib.suppress(OSError):
         os.write(fd, (message.replace("\n", " ") + "\n").encode())
         os.close(fd)
+
+
+def keep_to_ourselves() -> None:
+    """Files are for their owner alone, and there are no core files: passwords and tokens are in memory, guests' too."""
+    os.umask(0o077)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 class Startable(Protocol):
@@ -74,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cove.daemon", description="Cove's server; use `cove up`.")
     parser.add_argument("--ready-fd", type=int, default=None, help="descriptor to write `ready` or an error to")
     options = parser.parse_args(arguments)
-    os.umask(0o077)
+    keep_to_ourselves()
     configure_logs()
     return uvloop.run(_serve_all(Settings(), options.ready_fd))
 
@@ -90,7 +98,7 @@ def serve_api(settings: Settings) -> int:
     from .api_service import ApiService
 
     service = ApiService(settings)
-    os.umask(0o077)
+    keep_to_ourselves()
     configure_logs()
     return uvloop.run(run(service, None, lambda: f"ready: {service.api_url}"))
 

@@ -7,12 +7,8 @@ DHCP agent and VMs are those of `cove up`, to which what is for an agent is hand
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -66,8 +62,7 @@ class ApiService:
         self._stops.append(("listener", self._http.stop))
         await self._begin("database", self.database.start(), self.database.close)
         users = Users(settings, self.database)
-        with _alone(settings.state_dir / "users.lock"):
-            await self._begin("users", users.start(), users.stop)
+        await self._begin("users", users.start(), users.stop)
         bus = connect_bus(settings.bus_url)
         await self._begin("bus", bus.start(), bus.close)
         network = NetworkService(self.database, bus, Timeline(), settings)
@@ -98,14 +93,3 @@ class ApiService:
     async def _begin(self, name: str, starting: Awaitable[None], stop: Callable[[], Awaitable[None]]) -> None:
         self._stops.append((name, stop))
         await starting
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Of servers that start at once and keep the first passwords in one directory, one makes them."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

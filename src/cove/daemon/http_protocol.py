@@ -57,7 +57,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since = self.loop.time()
         super().connection_made(transport)
         if len(self.connections) > self.connections_max:
-            idle = next((other for other in self.connections if isinstance(other, BoundedProtocol) and other.idle), self)
+            idle = next(
+                (other for other in self.connections if isinstance(other, BoundedProtocol) and other.idle), self
+            )
             log.warning("connections_full", connections=self.connections_max, refused=idle is self)
             idle.transport.abort()
             # Its end is told on the loop's next round; until then many more may come.

@@ -49,9 +49,7 @@ class HttpServer:
     is (X-Forwarded-For, X-Forwarded-Proto) is taken; nobody else's is. Raises CoveError.
     """
 
-    def __init__(
-        self, host: str, port: int, ended: Callable[[], None], *, trusted_proxies: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, host: str, port: int, ended: Callable[[], None], *, trusted_proxies: Sequence[str] = ()) -> None:
         self._trusted_proxies = checked_proxies(trusted_proxies)
         self._listener = bind(host, port)
         self._ended = ended
@@ -64,6 +62,7 @@ class HttpServer:
         """Accept connections."""
         self._listener.listen(256)
         self._listener.setblocking(False)
+
         class Protocol(BoundedProtocol):
             connections_max = connections_max()
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ..api.auth import Authenticator, EmbeddedIdentity
 from ..api.keystone import KeystoneAuthenticator
 from ..config import Settings
 from ..db import Database
+from ..errors import CoveError
 from ..identity import IdentityService
 from ..identity.clouds import render
 from ..linux.files import write_atomic
 
 CLOUDS_FILE = "clouds.yaml"
+LOCK_FILE = "users.lock"
+LOCK_WAIT_S = 60.0
+LOCK_INTERVAL_S = 0.05
 
 
 class Users:
@@ -38,7 +47,8 @@ class Users:
     async def start(self) -> None:
         """Make the first users, if need be. Raises CoveError, OSError."""
         if self.identity is not None:
-            await self.identity.start()
+            async with _alone(self._settings.state_dir / LOCK_FILE):
+                await self.identity.start()
 
     async def stop(self) -> None:
         """May be called again."""
@@ -55,3 +65,30 @@ class Users:
         auth_url = f"{self._settings.api_public_url or api_url}/v3"
         write_atomic(path, render(auth_url, self._settings.state_dir), mode=0o600)
         return path
+
+
+@asynccontextmanager
+async def _alone(path: Path) -> AsyncIterator[None]:
+    """Of servers that start at once and keep the first passwords in one directory, one makes them. Raises CoveError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            async with asyncio.timeout(LOCK_WAIT_S):
+                while not _locked(descriptor):  # noqa: ASYNC110  # another process's, which can set no Event here
+                    await asyncio.sleep(LOCK_INTERVAL_S)
+        except TimeoutError:
+            raise CoveError(
+                f"another server has held {path} for {LOCK_WAIT_S:.0f} s while it starts: see its log, or give this "
+                "one a state_dir of its own"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

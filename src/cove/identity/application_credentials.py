@@ -20,7 +20,9 @@ def _expiry(value: Any) -> float | None:
     if not isinstance(value, str):
         raise ValueError("a time such as 2027-01-31T12:00:00, or null")
     try:
-        return times.parsed(value)
+        seconds = times.parsed(value)
+        times.shown(seconds)  # the last day of the last year may be beyond it in UTC
+        return seconds
     except (ValueError, OverflowError):
         raise ValueError("a time such as 2027-01-31T12:00:00, or null") from None
 

@@ -11,9 +11,15 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from cove.db import DatabaseBusy
 from cove.identity.tokens import Token
 
 TOKENS_MAX = 8192
+READS_MAX = 2
+"""Tokens looked for in the database at once. Anybody can send what looks like one: that must not take all of the
+database's readers from those whose tokens are known."""
+READS_WAITING_MAX = 1024
+READ_S_MAX = 10.0
 REVISION_AGE_MAX_S = 1.0
 
 ReadRevision = Callable[[], Awaitable[int]]
@@ -43,12 +49,14 @@ class TokenCache:
         self._looked_at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
         self._drops = 0
+        self._room = asyncio.Semaphore(READS_MAX)
+        self._reading = 0
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     async def get(self, id_hash: str) -> Token | None:
-        """The valid token with this hash, or None."""
+        """The valid token with this hash, or None. Raises DatabaseBusy, and what the functions for reading raise."""
         arrived = self._monotonic()
         while self._looked_at <= arrived - REVISION_AGE_MAX_S:  # twice at most: a look that begins now is young enough
             await self._look()
@@ -60,7 +68,7 @@ class TokenCache:
             del self._tokens[id_hash]
             return None
         drops = self._drops
-        revision, token = await self._read_token(id_hash)
+        revision, token = await self._read(id_hash)
         if revision > self._revision:
             self._take(revision)
             drops = self._drops
@@ -70,6 +78,22 @@ class TokenCache:
             if len(self._tokens) > self._tokens_max:
                 self._tokens.popitem(last=False)
         return token
+
+    async def _read(self, id_hash: str) -> tuple[int, Token | None]:
+        if self._reading >= READS_WAITING_MAX:
+            raise DatabaseBusy("too many unknown tokens at once")
+        self._reading += 1
+        try:
+            try:
+                await asyncio.wait_for(self._room.acquire(), READ_S_MAX)
+            except TimeoutError:
+                raise DatabaseBusy(f"no token was found or missed in {READ_S_MAX:.0f} s") from None
+            try:
+                return await self._read_token(id_hash)
+            finally:
+                self._room.release()
+        finally:
+            self._reading -= 1
 
     def drop(self) -> None:
         """Something has changed in this process, and is committed: forget everything."""

@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"[$%]\((\w+)\)s")
 
 
 def _url(value: Any) -> str:
-    if not isinstance(value, str) or not re.match(r"https?://[^\s]{1,2000}\Z", value):
+    if not isinstance(value, str) or not re.match(r"https?://[^\s\0-\x1f\x7f\ud800-\udfff]{1,2000}\Z", value):
         raise ValueError("an URL that begins with http:// or https://")
     return value
 

@@ -116,6 +116,31 @@ class Busy(IdentityError):
         return {"retry-after": "1"}
 
 
+class Unavailable(IdentityError):
+    """503: the database is busy or away; nothing was done."""
+
+    code = 503
+
+    def __init__(self) -> None:
+        super().__init__("The service is not available now, and nothing was done: try again in a second.")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Retry-After."""
+        return {"retry-after": "1"}
+
+
+class OutcomeUnknown(IdentityError):
+    """504: the database went away while it was told to commit."""
+
+    code = 504
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer of the database was lost: the change was made, or it was not. Look, then try again."
+        )
+
+
 class NotImplementedHere(IdentityError):
     """501: a part of Identity v3 that this service leaves out."""
 

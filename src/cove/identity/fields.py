@@ -94,6 +94,13 @@ def password(value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= PASSWORD_LENGTH_MAX:
         raise ValueError(f"text of 1 to {PASSWORD_LENGTH_MAX} characters")
+    return _no_nul(value)
+
+
+def _no_nul(value: str) -> str:
+    """A password as a login takes it. Raises ValueError."""
+    if "\0" in value:
+        raise ValueError("text without NUL characters")
     return value
 
 

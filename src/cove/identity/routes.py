@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
-from cove.db import DatabaseBusy
+from cove import db
 from cove.identity import (
     application_credentials,
     assignments,
@@ -29,16 +30,19 @@ from cove.identity import (
     users,
 )
 from cove.identity.errors import (
-    Busy,
     IdentityError,
     NotFound,
+    OutcomeUnknown,
     RequestTooLarge,
     Unauthorized,
+    Unavailable,
     ValidationError,
 )
 from cove.identity.passwords import hash_random, new_secret
 from cove.identity.policy import Caller, Target
 from cove.identity.service import Handler, IdentityService
+
+log = structlog.get_logger(__name__)
 
 PREFIXES = ("", "/identity")
 VERSION = {
@@ -49,6 +53,8 @@ VERSION = {
 }
 LOGIN_BYTES_MAX = 64 << 10
 """Of a login's body: anybody may send one."""
+ARGUMENTS_MAX = 100
+"""Of a query: each may be a condition, and databases take only so many."""
 
 OPEN_REQUESTS = frozenset(
     (method, f"{prefix}{path}")
@@ -267,19 +273,29 @@ class _Frame:
         """The route's endpoint."""
 
         async def endpoint(request: Request) -> Response:
-            try:
-                return await self._run(operation, request)
-            except IdentityError as error:
-                return error_response(error, self.v3(request))
-            except DatabaseBusy:
-                return error_response(Busy(), self.v3(request))
+            return await self._answered(request, self._run(operation, request))
 
         return endpoint
+
+    async def _answered(self, request: Request, answering: Awaitable[Response]) -> Response:
+        """The answer, or that of the error."""
+        try:
+            return await answering
+        except IdentityError as error:
+            return error_response(error, self.v3(request))
+        except db.DatabaseBusy as error:
+            log.warning("identity.unavailable", request_id=request.scope.get("cove.request_id"), why=str(error))
+            return error_response(Unavailable(), self.v3(request))
+        except db.OutcomeUnknown as error:
+            log.warning("identity.outcome_unknown", request_id=request.scope.get("cove.request_id"), why=str(error))
+            return error_response(OutcomeUnknown(), self.v3(request))
 
     async def _run(self, operation: Operation, request: Request) -> Response:
         if any("\0" in value for value in request.path_params.values()):
             raise NotFound("Could not find what has a NUL character in its id.")
         query = request.query_params.multi_items()
+        if len(query) > ARGUMENTS_MAX:
+            raise ValidationError(f"More than {ARGUMENTS_MAX} arguments in the query.")
         if any("\0" in value for _, value in query):
             raise ValidationError("A NUL character in the query.")
         body = _decoded(await request.body()) if request.method in ("POST", "PUT", "PATCH") else None
@@ -312,16 +328,14 @@ class _Frame:
 
     async def log_in(self, request: Request) -> Response:
         """POST /auth/tokens."""
-        try:
-            wanted = login.parse(_decoded(await _limited_body(request)))
-            with_catalog = request.query_params.get("nocatalog", "0").lower() in ("0", "false", "no", "off")
-            issued = await self._service.authentication.log_in(
-                wanted, _address(request), self.base(request), with_catalog=with_catalog
-            )
-        except IdentityError as error:
-            return error_response(error, self.v3(request))
-        except DatabaseBusy:
-            return error_response(Busy(), self.v3(request))
+        return await self._answered(request, self._log_in(request))
+
+    async def _log_in(self, request: Request) -> Response:
+        wanted = login.parse(_decoded(await _limited_body(request)))
+        with_catalog = request.query_params.get("nocatalog", "0").lower() in ("0", "false", "no", "off")
+        issued = await self._service.authentication.log_in(
+            wanted, _address(request), self.base(request), with_catalog=with_catalog
+        )
         return _json(issued.body, 201, **{"x-subject-token": issued.text})
 
     def nothing(self, known: list[Route]) -> Callable[[Request], Awaitable[Response]]:

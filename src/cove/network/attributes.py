@@ -47,8 +47,6 @@ class Attribute:
     sort: bool = False
     column: str = ""
     """The table's column, where it is not called as the attribute; "-" where there is none."""
-    required_by_policy: bool = False
-    """Whether access decisions need it, so that it is read even if `fields` does not ask for it."""
     primary_key: bool = False
     extension: str = ""
     """Alias of the API extension that it comes with; empty for the core API."""
@@ -168,6 +166,8 @@ class AttributeTable:
         """An object without what is hidden from the caller, and with only `fields` if there are any."""
         if fields:
             return {name: item[name] for name in fields if name in item and name not in hidden}
+        if not hidden:
+            return dict(item)
         return {name: value for name, value in item.items() if name not in hidden}
 
     # --- queries -----------------------------------------------------------------------------------------------------

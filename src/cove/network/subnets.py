@@ -224,7 +224,8 @@ def update(tx: Transaction, row: Row, changes: dict[str, Any]) -> Object:
         return view(tx, [row])[0]
     columns |= {"revision_number": row["revision_number"] + 1, "updated_at": tx.now_text}
     after |= columns
-    if "allocation_pools" in columns:
+    if "allocation_pools" in columns or "enable_dhcp" in columns:
+        # A port that is being made asks where there is DHCP, and takes addresses: before, or after, but not meanwhile.
         addresses.lock(tx, network_id)
     tx.connection.execute(sa.update(subnets).where(subnets.c.id == subnet_id).values(**columns))
     if "allocation_pools" in columns:

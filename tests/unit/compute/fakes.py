@@ -206,6 +206,9 @@ class FakeWiring:
         await self.world.change("reset_guards")
         self.rules = {guest.tap: guest for guest in rules}
 
+    async def check_guards(self) -> None:
+        await self.world.change("check_guards")
+
     async def remove_guards(self) -> None:
         await self.world.change("remove_guards")
         self.rules.clear()

@@ -35,8 +35,10 @@ class _Compiled:
         self._decisions: dict[str, Decision] = {}
         self._guards: dict[str, dict[str, Decision]] = {}
         self._hidden: dict[str, tuple[frozenset[str], tuple[tuple[str, Decide], ...]]] = {}
-        # The API is for tokens that are scoped to a project (Neutron: scope_types of its rules).
-        self._in_scope = not context.system_scope and not context.domain_id
+        # The API is for tokens that are scoped to a project (Neutron: scope_types of its rules); not for those of the
+        # system or a domain, nor for unscoped ones: "shared" means with all projects, not with whoever has a password.
+        in_project = bool(context.project_id) or context.is_admin  # the service itself is in none
+        self._in_scope = in_project and not context.system_scope and not context.domain_id
 
     def rule(self, name: str) -> Decision:
         """A rule by its name; one that there is not is the rule `default`."""

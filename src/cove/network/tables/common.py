@@ -22,7 +22,6 @@ PROJECT = (
         post=True,
         filter=True,
         sort=True,
-        required_by_policy=True,
         extension="project-id",
     ),
     Attribute(
@@ -32,7 +31,6 @@ PROJECT = (
         filter=True,
         sort=True,
         column="project_id",
-        required_by_policy=True,
     ),
 )
 """One attribute with two names."""
@@ -76,5 +74,5 @@ def boolean(name: str, **more: Any) -> Attribute:
     return Attribute(name, v.boolean, **{"post": True, "put": True, "filter": True, "strict_filter": True, **more})
 
 
-SHARED = boolean("shared", default=False, column="-", required_by_policy=True)
+SHARED = boolean("shared", default=False, column="-")
 """Whether every project may use the object: a view of its RBAC policies."""

@@ -40,7 +40,6 @@ NETWORK = AttributeTable(
             "router:external",
             default=False,
             column="router_external",
-            required_by_policy=True,
             extension="external-net",
         ),
         boolean("is_default", default=False),

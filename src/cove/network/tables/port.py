@@ -26,9 +26,7 @@ PORT = AttributeTable(
     (
         ID,
         NAME,
-        Attribute(
-            "network_id", v.uuid_text, default=REQUIRED, post=True, filter=True, sort=True, required_by_policy=True
-        ),
+        Attribute("network_id", v.uuid_text, default=REQUIRED, post=True, filter=True, sort=True),
         *PROJECT,
         Attribute("mac_address", v.mac_address_or_null, default=UNSET, post=True, put=True, filter=True, sort=True),
         boolean("admin_state_up", default=True, sort=True),

@@ -20,7 +20,6 @@ SECURITY_GROUP = AttributeTable(
             post=False,
             put=False,
             column="-",
-            required_by_policy=True,
             extension="security-groups-shared-filtering",
         ),
         Attribute("security_group_rules", v.items, column="-"),

@@ -64,7 +64,6 @@ SECURITY_GROUP_RULE = AttributeTable(
             post=True,
             filter=True,
             sort=True,
-            required_by_policy=True,
         ),
         *_MATCH,
         Attribute(

@@ -18,9 +18,7 @@ SUBNET = AttributeTable(
     (
         ID,
         NAME,
-        Attribute(
-            "network_id", v.uuid_text, default=REQUIRED, post=True, filter=True, sort=True, required_by_policy=True
-        ),
+        Attribute("network_id", v.uuid_text, default=REQUIRED, post=True, filter=True, sort=True),
         Attribute(
             "ip_version", v.number_of((4, 6)), default=REQUIRED, post=True, filter=True, strict_filter=True, sort=True
         ),
@@ -76,7 +74,6 @@ SUBNET = AttributeTable(
             filter=True,
             strict_filter=True,
             column="-",
-            required_by_policy=True,
             extension="subnet-external-network",
         ),
         *STANDARD,

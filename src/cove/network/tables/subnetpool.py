@@ -55,8 +55,8 @@ SUBNETPOOL = AttributeTable(
         _prefix_length("default_prefixlen"),
         _prefix_length("min_prefixlen"),
         _prefix_length("max_prefixlen"),
-        boolean("is_default", default=False, sort=True, required_by_policy=True),
-        boolean("shared", default=False, put=False, column="-", required_by_policy=True),
+        boolean("is_default", default=False, sort=True),
+        boolean("shared", default=False, put=False, column="-"),
         Attribute(
             "address_scope_id",
             v.uuid_or_null,
