@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ USER = "alice"
 
 
 @pytest.fixture(scope="module")
-def made(engine_cloud: Cloud, peers: Path) -> Iterator[Cloud]:
+def made(engine_cloud: Cloud, peers: Path) -> Cloud:
     """What the first minute of the document makes."""
     assert len(COMMANDS) >= 4
     with OpenStackCli(engine_cloud) as cli:
@@ -29,7 +28,7 @@ def made(engine_cloud: Cloud, peers: Path) -> Iterator[Cloud]:
         shown = cli.try_(USER, "port show web -f json -c fixed_ips -c dns_name").json
     addresses = [entry["ip_address"] for entry in shown["fixed_ips"]]
     assert [address.split(":")[0].split(".")[0] for address in addresses] == ["10", "fd00"]
-    yield engine_cloud
+    return engine_cloud
 
 
 def test_the_program_prints_the_port(made: Cloud) -> None:

@@ -1,16 +1,18 @@
 """Firewall: puts a `FirewallTable` in force, one nft transaction a change, and forgets connections that may be no more.
 
 Where a change cannot be made (somebody flushed the rules), the whole tables are made anew; until that succeeds, each
-further change tries it again. A guest that loses a rule loses the connections that only this rule allowed.
+further change tries it again. A guest that loses a rule loses the connections that only this rule allowed; a guest that
+comes to an address is not the one that its former owner's connections were for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 import structlog
@@ -26,6 +28,9 @@ log = structlog.get_logger(__name__)
 CONNTRACK_TIMEOUT_S = 30.0
 Change = Callable[[FirewallTable], list[str]]
 """Changes a table; returns the commands that bring the kernel along."""
+_UNKNOWN = -1
+
+Found = tuple[Guest, list[Rule]]
 
 
 async def find_tracking(*, namespace: str | None = None) -> Tracking:
@@ -61,7 +66,8 @@ class Firewall:
         self._namespace = namespace
         self._tracking = tracking
         self._table: FirewallTable | None = None
-        self._stale = True
+        self._kept = nft.Kept(namespace)
+        self._losses = 0
         self._lock = asyncio.Lock()
 
     @property
@@ -80,134 +86,122 @@ class Firewall:
 
     async def reset(self, table: FirewallTable) -> None:
         """Have exactly this in force. Raises FirewallError."""
-        async with self._lock:
+        async with self._holding():
             self._table = table
-            await self._hand_over(guest.bridge for guest in table.guests.values())
-            await self._put_whole(table)
-            await self._forget(table.zones())
+            self._losses = _UNKNOWN
+            self._kept.doubt()
+            await self._hand_over_again(table)
+            await self._kept.put(table.whole())
+            await self._forget(table)
 
     async def change(self, change: Change) -> None:
         """Make a change of the table, and put it in force as one transaction. Raises FirewallError."""
-        async with self._lock:
+        async with self._holding():
             if self._table is None:
                 self._table = await self.new_table()
-            table = self._table
-            bridges = {guest.bridge for guest in table.guests.values()}
-            allowed = _Allowed(table)
-            lines = change(table)
-            await self._hand_over({guest.bridge for guest in table.guests.values()} - bridges)
-            if self._stale:
-                await self._put_whole(table)
-            elif lines:
-                try:
-                    await nft.apply(lines, namespace=self._namespace)
-                except nft.NftError as error:
-                    log.info("firewall.change", error=str(error))
-                    await self._put_whole(table)
-            if allowed.less_in(table):
-                await self._forget(table.zones())
+                self._losses = 0
+            table, bridges = self._table, self._table.bridges
+            try:
+                lines = change(table)
+                for bridge in table.bridges - bridges:
+                    await self._hand_over(bridge)
+            except BaseException:
+                self._kept.doubt()
+                raise
+            await self._kept.change(lines, table.whole)
+            if table.losses != self._losses:
+                await self._forget(table)
 
     async def check(self) -> bool:
         """Whether what is in force still is; if not (somebody flushed it), it is made anew. Raises FirewallError."""
-        async with self._lock:
+        async with self._holding():
             if self._table is None:
                 return True
-            await self._hand_over(guest.bridge for guest in self._table.guests.values())
-            if not self._stale and await self._is_there(self._table):
-                return True
-            log.warning("firewall.check", table=self._name, what="the rules are not as they were made: made anew")
-            await self._put_whole(self._table)
-            return False
+            await self._hand_over_again(self._table)
+            fine = await self._kept.check(self._table.elements(), self._table.whole)
+            if not fine:
+                log.warning("firewall.check", table=self._name, what="the rules were not as they were made: made anew")
+            return fine
 
     async def destroy(self) -> None:
         """Remove the tables. Raises FirewallError."""
-        async with self._lock:
+        async with self._holding():
             self._table = None
-            self._stale = True
-            try:
-                nothing = FirewallTable(self._name, self._tracking or Tracking.IP_HOOKS).nothing()
-                await nft.apply(nothing, namespace=self._namespace)
-            except nft.NftError as error:
-                raise FirewallError(str(error)) from error
+            self._kept.doubt()
+            nothing = FirewallTable(self._name, self._tracking or Tracking.IP_HOOKS).nothing()
+            await nft.apply(nothing, namespace=self._namespace)
 
     # --- the kernel --------------------------------------------------------------------------------------------------
 
-    async def _put_whole(self, table: FirewallTable) -> None:
-        self._stale = True
-        try:
-            await nft.apply(table.whole(), namespace=self._namespace)
-        except nft.NftError as error:
-            raise FirewallError(f"security groups are not in force: {error}") from error
-        self._stale = False
-
-    async def _is_there(self, table: FirewallTable) -> bool:
-        for verdicts in ("from_guests", "to_guests"):
+    @contextlib.asynccontextmanager
+    async def _holding(self) -> AsyncIterator[None]:
+        """One change at a time, with errors of our own."""
+        async with self._lock:
             try:
-                shown = await nft.show(["list", "map", "bridge", self._name, verdicts], namespace=self._namespace)
-            except nft.NftError:
-                return False
-            if _keys(shown) != set(table.guests):
-                return False
-        return True
+                yield
+            except nft.NftError as error:
+                raise FirewallError(f"security groups are not in force: {error}") from error
 
-    async def _hand_over(self, bridges: Iterable[str]) -> None:
+    async def _hand_over(self, bridge: str) -> None:
         if self._tracking is not Tracking.IP_HOOKS:
             return
-        for bridge in set(bridges):
-            try:
-                await links.hand_over_bridged(bridge, namespace=self._namespace)
-            except (CoveError, OSError) as error:
-                raise FirewallError(f"bridge {bridge}: its connections cannot be tracked: {error}") from error
-
-    async def _forget(self, zones: set[int]) -> None:
-        """End what the rules no longer allow. That this fails is no reason to undo what has been put in force."""
-        table = self._table
-        if table is None or not zones:
-            return
-        doomed = functools.partial(_forbidden, _Judge(table))
-        work = asyncio.to_thread(conntrack.forget, doomed, zones=zones, namespace=self._namespace)
         try:
-            count = await asyncio.wait_for(work, CONNTRACK_TIMEOUT_S)
-        except (OSError, CoveError) as error:
-            log.error("firewall.forget", error=str(error) or type(error).__name__)
-        else:
-            log.debug("firewall.forget", connections=count)
+            await links.hand_over_bridged(bridge, namespace=self._namespace)
+        except (CoveError, OSError) as error:
+            raise FirewallError(f"bridge {bridge}: its connections cannot be tracked: {error}") from error
+
+    async def _hand_over_again(self, table: FirewallTable) -> None:
+        """A bridge that cannot be had keeps no other from being protected; on it, answers are dropped."""
+        for bridge in table.bridges:
+            try:
+                await self._hand_over(bridge)
+            except FirewallError as error:
+                log.error("firewall.hand_over", bridge=bridge, error=str(error))
+
+    async def _forget(self, table: FirewallTable) -> None:
+        """End what the rules no longer allow. That this fails is no reason to undo what has been put in force."""
+        losses, zones = table.losses, table.zones()
+        if zones:
+            doomed = functools.partial(_forbidden, _Judge(table))
+            work = asyncio.to_thread(conntrack.forget, doomed, zones=zones, namespace=self._namespace)
+            try:
+                count = await asyncio.wait_for(work, CONNTRACK_TIMEOUT_S)
+            except (OSError, CoveError) as error:
+                log.error("firewall.forget", error=str(error) or type(error).__name__)
+            else:
+                log.debug("firewall.forget", connections=count)
+        self._losses = losses
 
 
 # --- which connections may go on -------------------------------------------------------------------------------------
-
-
-class _Allowed:
-    """What a table allows, to be compared with what it allows later: connections are looked at only if it is less."""
-
-    def __init__(self, table: FirewallTable) -> None:
-        self._guests = dict(table.guests)
-        self._rules = {group_id: table.rules(group_id) for group_id in table.groups}
-        self._members = {group_id: table.losses(group_id) for group_id in table.remotes}
-
-    def less_in(self, table: FirewallTable) -> bool:
-        """Whether some guest that is still there lost a group, a rule, or a member of a remote group."""
-        for tap, guest in table.guests.items():
-            before = self._guests.get(tap)
-            if before is not None and not set(before.groups) <= set(guest.groups):
-                return True
-        for group_id in table.groups:
-            if not set(self._rules.get(group_id, ())) <= set(table.rules(group_id)):
-                return True
-        return any(self._members.get(group_id, 0) != table.losses(group_id) for group_id in table.remotes)
 
 
 class _Judge:
     """A table's guests by zone and address, and all that their rules allow, as it is now."""
 
     def __init__(self, table: FirewallTable) -> None:
-        self.guests: dict[tuple[int, str], tuple[Guest, list[Rule]]] = {}
+        self._by_address: dict[tuple[int, str], Found] = {}
+        self._by_network: dict[int, list[tuple[IPv4Network | IPv6Network, Found]]] = {}
         for guest in table.guests.values():
             zone = table.zone(guest.bridge)
-            if zone is not None and guest.stateful:
-                found = (guest, table.rules_of(guest))
-                self.guests |= {(zone, address): found for address in guest.addresses}
+            if zone is None or not guest.stateful:
+                continue
+            found = (guest, table.rules_of(guest))
+            for address in guest.addresses:
+                if "/" in address:
+                    self._by_network.setdefault(zone, []).append((ip_network(address), found))
+                else:
+                    self._by_address[zone, address] = found
         self.members: Mapping[str, set[str]] = {group_id: table.members(group_id) for group_id in table.remotes}
+
+    def find(self, zone: int, address: str) -> Found | None:
+        """The guest with that address and its rules; one with the address itself before one with a network of it."""
+        found = self._by_address.get((zone, address))
+        networks = self._by_network.get(zone)
+        if found is None and networks:
+            ip = ip_address(address)
+            return next((found for network, found in networks if ip in network), None)
+        return found
 
 
 def _forbidden(judge: _Judge, connection: conntrack.Connection) -> bool:
@@ -222,16 +216,7 @@ def _forbidden(judge: _Judge, connection: conntrack.Connection) -> bool:
         connection.icmp_code,
     )
     for address, direction in ((connection.source, EGRESS), (connection.destination, INGRESS)):
-        found = judge.guests.get((connection.zone, address))
+        found = judge.find(connection.zone, address)
         if found is not None and not permits(found[1], direction, packet, judge.members):
             return True
     return False
-
-
-def _keys(shown: bytes) -> set[str]:
-    """The keys of a map as `nft --json list map` shows it."""
-    keys: set[str] = set()
-    for item in json.loads(shown).get("nftables", []):
-        for element in item.get("map", {}).get("elem", []):
-            keys.add(element[0])
-    return keys

@@ -42,6 +42,10 @@ class FirewallApi(Protocol):
         """The ports in a group. Raises NetworkApiError."""
         ...
 
+    async def on_network(self, network_id: str) -> list[Shown]:
+        """The ports on a network. Raises NetworkApiError."""
+        ...
+
 
 class HttpFirewallApi:
     """The same over HTTP. The client carries base URL (without /v2.0) and an admin's token."""
@@ -59,7 +63,14 @@ class HttpFirewallApi:
 
     async def members(self, group_id: str) -> list[Shown]:
         """See FirewallApi.members."""
-        arguments = [("security_groups", group_id), *(("fields", name) for name in PORT_FIELDS)]
+        return await self._ports_with("security_groups", group_id)
+
+    async def on_network(self, network_id: str) -> list[Shown]:
+        """See FirewallApi.on_network."""
+        return await self._ports_with("network_id", network_id)
+
+    async def _ports_with(self, attribute: str, value: str) -> list[Shown]:
+        arguments = [(attribute, value), *(("fields", name) for name in PORT_FIELDS)]
         return [port async for port in self._pages("ports", "ports", arguments)]
 
     async def _by_id(self, path: str, key: str, ids: Collection[str], fields: Collection[str]) -> dict[str, Shown]:

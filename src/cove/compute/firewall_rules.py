@@ -84,15 +84,20 @@ def rule_of(shown: Mapping[str, Any]) -> Rule | None:
     name = shown["protocol"]
     # The number 0 is what Neutron's names for "any IP" have.
     protocol = None if name is None else PROTOCOLS[name] if name in PROTOCOLS else int(name)
+    direction, ethertype = shown["direction"], shown["ethertype"]
     prefix = shown["remote_ip_prefix"]
     if prefix is not None:
         network = ipaddress.ip_network(prefix, strict=False)
+        if ethertype != f"IPv{network.version}":
+            return None
         prefix = str(network) if network.prefixlen else None
-    direction, ethertype = shown["direction"], shown["ethertype"]
     if direction not in (INGRESS, EGRESS) or ethertype not in ("IPv4", "IPv6"):
         return None
     if shown.get("remote_address_group_id") is not None:
         return None
+    for name in ("port_range_min", "port_range_max"):
+        if not isinstance(shown[name], int | None):
+            raise ValueError(f"{name} {shown[name]!r}: no number")
     return Rule(
         direction,
         4 if ethertype == "IPv4" else 6,

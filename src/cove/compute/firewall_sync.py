@@ -5,8 +5,9 @@
 
 Notifications are hints that say where to look: a rule was made or removed (its group is asked for again), a port came,
 changed or went (its addresses go into, or leave, the sets of the groups that rules name; its own guest changes with
-it). They may be lost, doubled or late: revision numbers order those of a port, and the periodic comparison finds the
-rest. A guest is protected before it starts, from what the API says then.
+it), a subnet came or went in which hosts make their addresses themselves (so all ports on its network may have changed,
+of which no notification tells). They may be lost, doubled or late: revision numbers order those of a port, and the
+periodic comparison finds the rest. A guest is protected before it starts, from what the API says then.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 CHECK_INTERVAL_S = 60.0
 RETRY_S = 1.0
+RETRY_S_MAX = 30.0
 EVENTS_MAX = 10_000
 """Notifications that wait; with more, everything is compared instead."""
 GONE_MAX = 1000
@@ -124,11 +126,13 @@ class FirewallSync:
     async def protect(self, guest: GuestPort) -> None:
         """Put the rules for a guest in force, before it starts (again, if they are already). Raises FirewallError."""
         async with self._lock:
+            before = self._guests.get(guest.tap)
             self._guests[guest.tap] = guest
             try:
                 await self._update({guest.tap})
             except BaseException:
-                del self._guests[guest.tap]
+                if before is None:
+                    del self._guests[guest.tap]
                 raise
 
     async def unprotect(self, tap: str) -> None:
@@ -165,6 +169,7 @@ class FirewallSync:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         next_check = loop.time() + CHECK_INTERVAL_S
+        pause_s = RETRY_S
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.0, next_check - loop.time()))
@@ -174,14 +179,13 @@ class FirewallSync:
                     next_check = loop.time() + CHECK_INTERVAL_S
                     await self.compare()
                 await self._follow()
-            except CoveError as error:
-                log.error("firewall.sync", error=str(error))
+            except Exception as error:
+                log.error("firewall.sync", error=str(error), exc_info=not isinstance(error, CoveError))
                 self._overflow = True
-                await asyncio.sleep(RETRY_S)
-            except Exception:
-                log.exception("firewall.sync")
-                self._overflow = True
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_S_MAX)
+            else:
+                pause_s = RETRY_S
             if not self._events and not self._overflow:
                 self._wake.clear()
                 self._idle.set()
@@ -195,6 +199,7 @@ class FirewallSync:
             if not events or table is None:
                 return
             groups: set[str] = set()
+            networks: set[str] = set()
             ports: dict[str, Shown | None] = {}
             for event_type, payload in events:
                 resource, _, rest = event_type.partition(".")
@@ -205,12 +210,23 @@ class FirewallSync:
                         groups.add(item["security_group_id"])
                     elif resource == "security_group":
                         groups |= {g for g in table.groups if any(r.remote_group == item["id"] for r in table.rules(g))}
+                    elif resource == "subnet" and _is_automatic(item):
+                        networks.add(item["network_id"])
+            for network_id in sorted(networks):
+                for port in await self._ask_network(network_id):
+                    self._see_port(ports, port, gone=False)
             by_port = {guest.port_id: tap for tap, guest in self._guests.items()}
             taps = {by_port[port_id] for port_id in ports if port_id in by_port}
             if ports:
                 await self._move(ports)
             if groups or taps:
                 await self._update(taps, groups)
+
+    async def _ask_network(self, network_id: str) -> list[Shown]:
+        try:
+            return await self._api.on_network(network_id)
+        except NetworkApiError as error:
+            raise FirewallError(f"the ports on network {network_id} are not known: {error}") from error
 
     def _see_port(self, ports: dict[str, Shown | None], port: Shown, *, gone: bool) -> None:
         """Keep the newest that is said of a port."""
@@ -352,8 +368,16 @@ _EVENTS = frozenset(
         "security_group_rule.create.end",
         "security_group_rule.delete.end",
         "security_group.delete.end",
+        "subnet.create.end",
+        "subnet.delete.end",
     }
 )
+_AUTOMATIC_MODES = frozenset({"slaac", "dhcpv6-stateless"})
+
+
+def _is_automatic(subnet: Mapping[str, Any]) -> bool:
+    """Whether hosts in the subnet make their addresses from their MAC address, so that it gives and takes them."""
+    return not _AUTOMATIC_MODES.isdisjoint((subnet.get("ipv6_address_mode"), subnet.get("ipv6_ra_mode")))
 
 
 def _objects(resource: str, payload: Mapping[str, Any]) -> list[Shown]:
@@ -374,5 +398,14 @@ def _groups_of(ports: Iterable[Shown]) -> set[str]:
 
 def _rules(group: Shown) -> tuple[Rule, ...]:
     """The rules of a group, each once, in an order that does not change with the API's."""
-    rules = {rule for shown in group["security_group_rules"] if (rule := rule_of(shown)) is not None}
+    rules = set()
+    for shown in group["security_group_rules"]:
+        try:
+            rule = rule_of(shown)
+        except (KeyError, TypeError, ValueError) as error:
+            # One rule of one project is no reason to let all others wait; what it would let pass does not.
+            log.error("firewall.rule", rule=shown.get("id"), error=f"makes no sense: {error!r}")
+            continue
+        if rule is not None:
+            rules.add(rule)
     return tuple(sorted(rules, key=repr))

@@ -90,8 +90,6 @@ class _Remote:
 
     count: Counter[str] = field(default_factory=Counter)
     users: set[str] = field(default_factory=set)
-    losses: int = 0
-    """How often an address or network has gone."""
 
     @property
     def networks(self) -> dict[int, list[str]]:
@@ -102,6 +100,21 @@ class _Remote:
         found[4] = [str(network) for network in ipaddress.collapse_addresses(ipv4)]
         found[6] = [str(network) for network in ipaddress.collapse_addresses(ipv6)]
         return found
+
+    def change(self, more: Mapping[str, int]) -> tuple[list[str], list[str]]:
+        """So many more ports, or fewer, have each of these; returns which have come, and which have gone."""
+        come: list[str] = []
+        gone: list[str] = []
+        for address, number in more.items():
+            before = self.count[address]
+            after = max(0, before + number)
+            if after:
+                self.count[address] = after
+            else:
+                del self.count[address]
+            if bool(before) != bool(after):
+                (come if after else gone).append(address)
+        return come, gone
 
 
 class FirewallTable:
@@ -114,6 +127,8 @@ class FirewallTable:
         self._groups: dict[str, _Group] = {}
         self._remotes: dict[str, _Remote] = {}
         self._zones: dict[str, int] = {}
+        self.losses = 0
+        """Counts changes by which connections may have become such as could not begin now."""
 
     # --- what is in it -----------------------------------------------------------------------------------------------
 
@@ -141,18 +156,25 @@ class FirewallTable:
         remote = self._remotes.get(group_id)
         return set() if remote is None else set(remote.count)
 
-    def losses(self, group_id: str) -> int:
-        """How often a remote group has lost an address or network since it is in the table."""
-        remote = self._remotes.get(group_id)
-        return 0 if remote is None else remote.losses
-
     def zone(self, bridge: str) -> int | None:
         """The conntrack zone of a bridge with guests."""
         return self._zones.get(bridge)
 
+    @property
+    def bridges(self) -> set[str]:
+        """The bridges with guests."""
+        return set(self._zones)
+
     def zones(self) -> set[int]:
         """The conntrack zones of all bridges with guests."""
         return set(self._zones.values())
+
+    def elements(self) -> dict[str, set[str]]:
+        """The keys of the maps and sets by which frames find their rules, by nft's name of each."""
+        found = {f"map bridge {self.name} {verdicts}": set(self.guests) for verdicts in _VERDICTS}
+        if self.tracking is Tracking.IP_HOOKS:
+            found[f"set inet {self.name} bridges"] = self.bridges
+        return found
 
     def same_as(self, other: FirewallTable) -> bool:
         """Whether both say the same about every packet."""
@@ -172,6 +194,9 @@ class FirewallTable:
         if old == guest:
             return []
         self.guests[guest.tap] = guest
+        # Who comes to an address is not whom the connections were for that its former owner had.
+        come = set(guest.addresses) - set(() if old is None else old.addresses)
+        self.losses += bool(come or (old is not None and set(old.groups) - set(guest.groups)))
         lines: list[str] = []
         for group_id in guest.groups:
             if group_id not in self._groups:
@@ -206,6 +231,7 @@ class FirewallTable:
             return []
         named = {rule.remote_group for rule in new if rule.remote_group is not None}
         before = {rule.remote_group for rule in group.rules if rule.remote_group is not None}
+        self.losses += not set(group.rules) <= set(new)
         group.rules = new
         lines: list[str] = []
         for remote_id in sorted(named):
@@ -223,23 +249,23 @@ class FirewallTable:
         remote = self._remotes.get(group_id)
         if remote is None:
             return []
-        before = set(remote.count)
-        networks_before = remote.networks if any("/" in text for text in before) else {4: [], 6: []}
-        remote.count.update(plus)
-        remote.count.subtract(minus)
-        for address in [address for address, count in remote.count.items() if count <= 0]:
-            del remote.count[address]
-        after = set(remote.count)
-        remote.losses += bool(before - after)
-        networks_after = remote.networks if any("/" in text for text in after) else {4: [], 6: []}
+        change = Counter(plus)
+        change.subtract(minus)
+        # Networks are few; only of them the whole must be looked at, as one may hide in another.
+        networks = any("/" in address for address in change)
+        networks_before = remote.networks if networks else {}
+        come, gone = remote.change(change)
+        self.losses += bool(gone)
+        networks_after = remote.networks if networks else {}
         lines: list[str] = []
         for version in (4, 6):
-            gone = [a for a in before - after if _version(a) == version and "/" not in a]
-            come = [a for a in after - before if _version(a) == version and "/" not in a]
             name = set_name(group_id, version, networks=False)
-            lines += self._element_lines("delete", name, gone) + self._element_lines("add", name, come)
+            for verb, addresses in (("delete", gone), ("add", come)):
+                lines += self._element_lines(
+                    verb, name, (a for a in addresses if _version(a) == version and "/" not in a)
+                )
             name = set_name(group_id, version, networks=True)
-            old, new = set(networks_before[version]), set(networks_after[version])
+            old, new = set(networks_before.get(version, ())), set(networks_after.get(version, ()))
             lines += self._element_lines("delete", name, old - new) + self._element_lines("add", name, new - old)
         return lines
 

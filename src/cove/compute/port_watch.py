@@ -48,6 +48,7 @@ class PortWatch:
         self._on_change = on_change
         self._is_idle = is_idle
         self._noticed: dict[str, None] = {}
+        self._again: dict[str, None] = {}
         self._since: str | None = None
         self._check_at = 0.0
         self._wake = asyncio.Event()
@@ -70,6 +71,11 @@ class PortWatch:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
 
+    def look_at(self, port_id: str) -> None:
+        """The port is watched from now on: it may have changed before."""
+        self._noticed[port_id] = None
+        self._wake.set()
+
     def notice(self, event_type: str, payload: Mapping[str, Any]) -> None:
         """A notification of the bus. Returns at once. There are no more to remember than ports that are watched."""
         port = payload.get("port")
@@ -77,8 +83,7 @@ class PortWatch:
             self._check_at = 0.0
             self._wake.set()
         if event_type == "port.update.end" and isinstance(port, Mapping) and self._is_watched(str(port.get("id"))):
-            self._noticed[str(port["id"])] = None
-            self._wake.set()
+            self.look_at(str(port["id"]))
 
     async def _work(self) -> None:
         while True:
@@ -108,14 +113,24 @@ class PortWatch:
             self._noticed.pop(port_id, None)
             return
         self._noticed.pop(port_id, None)
-        await self._on_change(port)
+        await self._tell(port)
 
     async def _check(self) -> None:
         if self._is_idle():
             self._since = None
             return
         began = datetime.now(UTC) - OVERLAP
+        self._noticed |= self._again
+        self._again.clear()
         for port in await self._network.list_changed_ports(self._since):
             if self._is_watched(port.id):
-                await self._on_change(port)
+                await self._tell(port)
         self._since = began.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def _tell(self, port: Port) -> None:
+        """One port's trouble is no other's: it is looked at again at the next check."""
+        try:
+            await self._on_change(port)
+        except Exception as error:
+            log.warning("port_watch", port=port.id, error=str(error), exc_info=not isinstance(error, CoveError))
+            self._again[port.id] = None

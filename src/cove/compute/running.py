@@ -69,15 +69,20 @@ class RunningGuests:
     # -- who runs ---------------------------------------------------------------------------------------------------
 
     def watch(self, server: Server, process: Process) -> None:
-        """The server's guest runs from now on."""
+        """The server's guest runs from now on. Its port may have changed while it was being started."""
+        self._begin(server, process)
+        if server.port_id is not None:
+            self._port_watch.look_at(server.port_id)
+
+    def _begin(self, server: Server, process: Process) -> None:
         work = self._notice_end(server.id, process)
         self._watchers[server.id] = asyncio.create_task(work, name=f"watch {server.id}")
         if server.port_id is not None:
             self._by_port[server.port_id] = server.id
 
     def adopt(self, server: Server, process: Process) -> None:
-        """The same for a guest that an earlier service has left."""
-        self.watch(server, process)
+        """The same for a guest that an earlier service has left. All ports are looked at at the start."""
+        self._begin(server, process)
         self._tools.timeline.mark(server.id, "adopted", pid=process.pid)
         log.info("compute.adopt", server=server.id, pid=process.pid)
         self.accompany(server.id, self._keep_going(server.id))
@@ -142,6 +147,10 @@ class RunningGuests:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_INTERVAL_S)
+            try:
+                await self._tools.wiring.check_guards()
+            except CoveError as error:
+                log.error("compute.housekeeping", what="guests are not guarded against spoofing", error=str(error))
             for server_id in list(self._watchers):
                 try:
                     await self._tools.hypervisor.trim_console_log(server_id)

@@ -200,9 +200,12 @@ class ComputeService:
         for server, outcome in zip(servers, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 log.error("compute.shutdown", server=server.id, error=str(outcome))
-        await self._tools.wiring.remove_guards()
+        removals = [self._tools.wiring.remove_guards()]
         if self._tools.firewall is not None:
-            await self._tools.firewall.destroy()
+            removals.append(self._tools.firewall.destroy())
+        for outcome in await asyncio.gather(*removals, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                log.error("compute.shutdown", what="rules of nftables are left", error=str(outcome))
 
     async def _power_off(self, server: Server) -> None:
         if server.status is Status.ACTIVE:

@@ -208,7 +208,9 @@ class SpoofGuard:
                 return True
             fine = await self._kept.check({f"map bridge {self.table} guests": self._guests}, self._whole_table)
             if not fine:
-                log.warning("spoofguard.check", table=self.table, what="the rules were not as they were made: made anew")
+                log.warning(
+                    "spoofguard.check", table=self.table, what="the rules were not as they were made: made anew"
+                )
             return fine
 
     async def destroy(self) -> None:

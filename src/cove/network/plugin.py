@@ -244,7 +244,8 @@ class CorePlugin:
     ) -> list[Object]:
         """Those of the objects that the caller may see (`always`: all, it wrote them), and of them what it may see.
 
-        `asked`: attributes that it filtered by. An object where it may not see them is none that it could have found.
+        `asked`: attributes that it filtered by. Another project's object where it may not see them is none that it could
+        have found; its own it finds (as in Neutron).
         """
         policy, context, name = self.config.policy, reading.context, resource.name
         facts = {} if context.is_admin else parents.facts(reading, resource, items)
@@ -253,7 +254,7 @@ class CorePlugin:
             target = item if context.is_admin else parents.target(resource, item, facts)
             if always or policy.may_get(context, name, target):
                 hidden = policy.hidden(context, name, target)
-                if not asked or hidden.isdisjoint(asked):
+                if not asked or hidden.isdisjoint(asked) or item.get("project_id") == context.project_id:
                     shown.append(resource.attributes.strip(item, hidden, fields))
         return shown
 

@@ -40,7 +40,14 @@ _allocations = sa.select(ip_allocations.c.port_id, ip_allocations.c.subnet_id, i
     ip_allocations.c.position
 )
 _allocations_of_many = _allocations.where(in_ids(ip_allocations.c.port_id, "ids"))
+_macs_taken = sa.select(ports.c.mac_address).where(
+    ports.c.network_id == _p("network_id"), in_ids(ports.c.mac_address, "ids")
+)
 _random = random.SystemRandom()
+_MACS = "ports.macs"
+MACS_DRAWN = 64
+"""Random addresses that a bulk request looks up at once."""
+MAC_DRAWS_MAX = 32
 
 
 # --- showing ---------------------------------------------------------------------------------------------------------
@@ -143,6 +150,27 @@ def random_mac() -> str:
     return f"{MAC_BASE}:{tail >> 16:02x}:{tail >> 8 & 255:02x}:{tail & 255:02x}"
 
 
+def new_mac(tx: Transaction, network_id: str) -> str:
+    """A random address for another port of the network.
+
+    The first of a transaction just takes its chance: a collision, which is rare, shows as IntegrityError, and the
+    transaction is run again. For the many ports of a bulk request some would collide each time, so further addresses
+    are looked up before, many at once.
+    Raises MacAddressGenerationFailure.
+    """
+    ready: list[str] | None = tx.memory.get((_MACS, network_id))
+    if ready is None:
+        tx.memory[_MACS, network_id] = []
+        return random_mac()
+    for _ in range(MAC_DRAWS_MAX):
+        if ready:
+            return ready.pop()
+        drawn = {random_mac() for _ in range(MACS_DRAWN)}
+        taken = tx.connection.execute(_macs_taken, {"network_id": network_id, "ids": ids_parameter(drawn)}).scalars()
+        ready += drawn.difference(taken)
+    raise errors.MacAddressGenerationFailure(network_id=network_id)
+
+
 def create(tx: Transaction, port_id: str, values: dict[str, Any]) -> Object:
     """Make a port with its addresses. Raises NetworkNotFound, MacAddressInUse, and what `addresses.allocate` raises.
 
@@ -154,7 +182,7 @@ def create(tx: Transaction, port_id: str, values: dict[str, Any]) -> Object:
     if mac is not None:
         _refuse_used_mac(tx, network_id, mac)
     else:
-        mac = random_mac()
+        mac = new_mac(tx, network_id)
     _check_dns_name(tx, values["dns_name"])
     owner, wanted = values["device_owner"], values.get("fixed_ips")
     secured = _secured(values, network_row["port_security_enabled"])
@@ -208,7 +236,7 @@ def update(tx: Transaction, row: Row, changes: dict[str, Any]) -> Object:
     before = queries.view_one(tx, RESOURCE, row)
     new = {column: changes[name] for name, column in PORT.columns if name in changes}
     if new.get("mac_address", "") is None:
-        new["mac_address"] = random_mac()
+        new["mac_address"] = new_mac(tx, network_id)
     if new.get("binding_host_id", "") is None:
         new["binding_host_id"] = ""
     if "extra_dhcp_opts" in new:

@@ -83,7 +83,7 @@ class Transaction(Reading):
     subnets: dict[str, list[Row]] = field(default_factory=dict)
     counted: dict[tuple[str, str], int] = field(default_factory=dict)
     """(project, resource) → by how much this transaction changes the number of them."""
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: dict[Any, Any] = field(default_factory=dict)
     """What modules remember for the rest of the transaction, each under its own name."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ import pytest
 import structlog
 
 from cove.api.auth import IdentityUnavailable, Unauthorized
-from cove.api.keystone import CACHE_S, REFUSED_CACHE_S, KeystoneAuthenticator, checked_url, read_secret
+from cove.api.keystone import (
+    ANSWER_BYTES_MAX,
+    ASKING_MAX,
+    CACHE_S,
+    DOWN_S,
+    REFUSED_CACHE_S,
+    KeystoneAuthenticator,
+    checked_url,
+    read_secret,
+)
 from cove.config import Settings
 from cove.errors import CoveError
 from cove.identity import times
@@ -27,6 +37,8 @@ class Keystone:
     """Identity v3 as far as it is needed. `tokens` are its users'; `answer` replaces what it says."""
 
     now: float = START
+    stepped: float = 0.0
+    """By how much somebody has set the clock."""
     own: str = "own-1"
     requests: list[httpx.Request] = field(default_factory=list)
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -91,7 +103,13 @@ def keystone() -> Keystone:
 
 @pytest.fixture
 def authenticator(keystone: Keystone, settings: Settings) -> KeystoneAuthenticator:
-    return KeystoneAuthenticator(settings, transport=httpx.MockTransport(keystone), now=lambda: keystone.now)
+    def clock() -> float:
+        return keystone.now
+
+    def steady() -> float:
+        return keystone.now - keystone.stepped
+
+    return KeystoneAuthenticator(settings, transport=httpx.MockTransport(keystone), now=clock, monotonic=steady)
 
 
 async def test_who_it_is(authenticator: KeystoneAuthenticator) -> None:
@@ -152,7 +170,7 @@ async def test_unknown_tokens_are_asked_for_once_in_a_while(
     await authenticator.authenticate("x")
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 8193, "a\nb", "a\tb"])
+@pytest.mark.parametrize("bad", ["", "x" * 8193, "a\nb", "a\tb", "a\n", " a", "a b", "t\u00f6ken"])
 async def test_what_can_be_no_token_is_not_asked_about(
     authenticator: KeystoneAuthenticator, keystone: Keystone, bad: str
 ) -> None:
@@ -181,7 +199,11 @@ async def test_memory_is_bounded(
     for n in range(20):
         with pytest.raises(Unauthorized):
             await authenticator.authenticate(f"x{n}")
-    assert len(authenticator._kept) == 5
+    assert len(authenticator._refused) == 5
+    for n in range(20):
+        keystone.tokens[f"y{n}"] = token()
+        await authenticator.authenticate(f"y{n}")
+    assert (len(authenticator._kept), len(authenticator._refused)) == (5, 5)
     assert authenticator._asking == {}
 
 
@@ -223,6 +245,11 @@ BAD: list[httpx.Response | Exception] = [
     httpx.Response(200, json={"token": {}}),
     httpx.Response(200, json={"token": {**token(), "expires_at": "soon"}}),
     httpx.Response(200, json={"token": {**token(), "roles": [1]}}),
+    httpx.Response(200, json={"token": {**token(), "roles": [{"name": 7}]}}),
+    httpx.Response(200, json={"token": {**token(), "user": {"id": ""}}}),
+    httpx.Response(200, json={"token": {**token(), "project": {"id": ["p"]}}}),
+    httpx.Response(200, json={"token": {**token(), "expires_at": 7}}),
+    httpx.Response(200, content=b"[" * 100_000),
 ]
 
 
@@ -237,6 +264,8 @@ async def test_no_bad_answer_is_taken_for_a_refusal(
     assert PASSWORD not in str(logs)
     assert "own-1" not in str(logs)
     keystone.answer = None
+    if isinstance(answer, httpx.HTTPError):
+        keystone.now += DOWN_S
     assert (await authenticator.authenticate("t")).user_id == "u", "and it is asked again at once"
 
 
@@ -270,6 +299,92 @@ async def test_what_is_known_is_good_while_keystone_is_away(
     keystone.now += CACHE_S
     with pytest.raises(IdentityUnavailable):
         await authenticator.authenticate("t")
+
+
+async def test_while_it_is_down_it_is_asked_now_and_then(
+    authenticator: KeystoneAuthenticator, keystone: Keystone
+) -> None:
+    """Each question costs its time-out: hundreds that wait for each other's would take the API along for minutes."""
+    keystone.answer = httpx.ConnectTimeout("silence")
+    for n in range(20):
+        with pytest.raises(IdentityUnavailable):
+            await authenticator.authenticate(f"x{n}")
+    assert keystone.count("GET") == 1
+    keystone.answer = None
+    keystone.now += DOWN_S
+    await authenticator.authenticate("t")
+
+
+async def test_who_waits_for_room_learns_that_it_is_down(
+    authenticator: KeystoneAuthenticator, keystone: Keystone
+) -> None:
+    keystone.gate = asyncio.Event()
+    waiting = [asyncio.create_task(authenticator.authenticate(f"x{n}")) for n in range(3 * ASKING_MAX)]
+    while keystone.count("GET") < ASKING_MAX:
+        await asyncio.sleep(0)
+    keystone.answer = httpx.ConnectError("refused")
+    keystone.gate.set()
+    done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(one, IdentityUnavailable) for one in done)
+    assert keystone.count("GET") == ASKING_MAX
+
+
+async def test_only_so_many_wait(
+    authenticator: KeystoneAuthenticator, keystone: Keystone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cove.api.keystone.WAITING_MAX", 2)
+    await authenticator.authenticate("t")
+    keystone.gate = asyncio.Event()
+    waiting = [asyncio.create_task(authenticator.authenticate(f"x{n}")) for n in range(2)]
+    while keystone.count("GET") < 3:
+        await asyncio.sleep(0)
+    with pytest.raises(IdentityUnavailable):
+        await authenticator.authenticate("x2")
+    assert (await authenticator.authenticate("t")).user_id == "u", "what is known needs no room"
+    keystone.gate.set()
+    assert all(isinstance(one, Unauthorized) for one in await asyncio.gather(*waiting, return_exceptions=True))
+
+
+async def test_forged_tokens_do_not_drive_out_good_ones(
+    authenticator: KeystoneAuthenticator, keystone: Keystone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cove.api.keystone.CACHED_MAX", 5)
+    await authenticator.authenticate("t")
+    for n in range(20):
+        with pytest.raises(Unauthorized):
+            await authenticator.authenticate(f"x{n}")
+    asked = keystone.count("GET")
+    await authenticator.authenticate("t")
+    assert keystone.count("GET") == asked
+
+
+@pytest.mark.parametrize("step", [-86400.0, 600.0])
+async def test_a_clock_that_is_set_does_not_keep_a_revoked_token(
+    authenticator: KeystoneAuthenticator, keystone: Keystone, step: float
+) -> None:
+    await authenticator.authenticate("t")
+    del keystone.tokens["t"]
+    keystone.now += step
+    keystone.stepped += step
+    await authenticator.authenticate("t")
+    keystone.now += CACHE_S
+    with pytest.raises(Unauthorized):
+        await authenticator.authenticate("t")
+
+
+async def test_an_answer_without_end(authenticator: KeystoneAuthenticator, keystone: Keystone) -> None:
+    sent = 0
+
+    async def flood() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100 * ANSWER_BYTES_MAX:
+            sent += 65536
+            yield b" " * 65536
+
+    keystone.answer = httpx.Response(200, content=flood())
+    with pytest.raises(IdentityUnavailable):
+        await authenticator.authenticate("t")
+    assert sent <= ANSWER_BYTES_MAX + 2 * 65536
 
 
 async def test_close(authenticator: KeystoneAuthenticator, keystone: Keystone) -> None:

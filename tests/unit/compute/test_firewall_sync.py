@@ -50,6 +50,10 @@ class Api:
         members = {i: port for i, port in self.all_ports.items() if group_id in port["security_groups"]}
         return list(self._answer("members", members).values())
 
+    async def on_network(self, network_id: str) -> list[Shown]:
+        on_it = {i: port for i, port in self.all_ports.items() if port["network_id"] == network_id}
+        return list(self._answer(f"network {network_id}", on_it).values())
+
     def _answer(self, what: str, found: dict[str, Any]) -> dict[str, Shown]:
         self.requests.append(what)
         if self.broken:
@@ -87,7 +91,8 @@ class Api:
 
     def port(self, port_id: str, address: str, *groups: str, secure: bool = True) -> None:
         port = {
-            "id": port_id, "revision_number": 1, "fixed_ips": [{"ip_address": address}], "allowed_address_pairs": [],
+            "id": port_id, "network_id": "n1", "revision_number": 1,
+            "fixed_ips": [{"ip_address": address}], "allowed_address_pairs": [],
             "security_groups": list(groups), "port_security_enabled": secure,
         }  # fmt: skip
         self.all_ports[port_id] = port
@@ -98,6 +103,26 @@ class Api:
         port["revision_number"] += 1
         self.all_ports[port_id] = port
         self.tell("port.update.end", {"port": port})
+
+    def subnet(self, prefix: str, mode: str | None = "slaac", network_id: str = "n1") -> None:
+        """All ports on its network get an address in it, of which there is no other notification."""
+        for port in self.all_ports.values():
+            if port["network_id"] == network_id and mode is not None:
+                address = f"{prefix}{port['fixed_ips'][0]['ip_address'].rpartition('.')[2]}"
+                port["fixed_ips"] = [*port["fixed_ips"], {"ip_address": address}]
+                port["revision_number"] += 1
+        self._tell_subnet("create", network_id, mode)
+
+    def unsubnet(self, prefix: str, network_id: str = "n1") -> None:
+        for port in self.all_ports.values():
+            kept = [fixed for fixed in port["fixed_ips"] if not fixed["ip_address"].startswith(prefix)]
+            port["revision_number"] += kept != port["fixed_ips"]
+            port["fixed_ips"] = kept
+        self._tell_subnet("delete", network_id, "slaac")
+
+    def _tell_subnet(self, what: str, network_id: str, mode: str | None) -> None:
+        subnet = {"id": "s", "network_id": network_id, "ipv6_address_mode": mode, "ipv6_ra_mode": None}
+        self.tell(f"subnet.{what}.end", {"subnet_id": "s", "subnet": subnet})
 
     def unport(self, port_id: str) -> None:
         gone = self.all_ports.pop(port_id)
@@ -149,11 +174,14 @@ async def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
         kernel.apply(lines)
 
     async def show(arguments: Sequence[str], *, namespace: str | None = None) -> bytes:
-        found = kernel.tables.get(("bridge", arguments[3]))
+        _, kind, family, table, name = arguments
+        found = kernel.tables.get((family, table))
         if found is None:
             raise nft.NftError("no such table")
-        elements = [[element.split('"')[1], {}] for element in found.sets[arguments[4]]]
-        return json.dumps({"nftables": [{"map": {"elem": elements}}]}).encode()
+        keys = [element.split('"')[1] for element in found.sets[name]]
+        return json.dumps(
+            {"nftables": [{kind: {"elem": [[key, {}] for key in keys] if kind == "map" else keys}}]}
+        ).encode()
 
     async def nothing(*_: object, **__: object) -> None:
         pass
@@ -306,6 +334,50 @@ async def test_what_notifications_do_not_say_the_comparison_finds(world: World) 
     world.kernel.tables.clear()  # somebody flushed everything
     assert not await world.sync.compare()
     world.as_if_new()
+
+
+async def test_a_subnet_gives_addresses_to_ports_that_are_there_already(world: World) -> None:
+    world.api.rule("g1", remote_group_id="g2")
+    world.api.port("q", "192.0.2.9", "g2")
+    world.api.port("elsewhere", "192.0.2.10", "g2")
+    world.api.all_ports["elsewhere"]["network_id"] = "n2"
+    await world.sync.protect(GUEST)
+    world.api.requests.clear()
+    world.api.subnet("192.0.3.", mode=None)  # addresses of which there are notifications
+    await world.sync.settled()
+    assert world.api.requests == []
+    world.api.subnet("2001:db8::")
+    await world.sync.settled()
+    assert world.elements("ip6_g2") == {"2001:db8::9"}
+    assert list(world.table.guests["tap1"].addresses) == ["192.0.2.1", "2001:db8::1"]
+    assert world.api.requests.count("network n1") == 1
+    assert "members" not in world.api.requests
+    world.api.unsubnet("2001:db8::")
+    await world.sync.settled()
+    assert world.elements("ip6_g2") == set()
+    assert list(world.table.guests["tap1"].addresses) == ["192.0.2.1"]
+    world.as_if_new()
+    assert await world.sync.compare()
+
+
+async def test_a_rule_that_makes_no_sense_is_no_ones_problem_but_its_own(world: World) -> None:
+    world.api.rule("g1", protocol="quic")
+    world.api.rule("g1", protocol="tcp", port_range_min="22; drop", port_range_max=22)
+    world.api.rule("g1", ethertype="IPv6", remote_ip_prefix="10.0.0.0/8")
+    world.api.rule("g1", protocol="udp")
+    await world.sync.protect(GUEST)
+    assert world.rules("group_ingress_g1") == ["meta protocol ip meta l4proto 17 accept"]
+
+
+async def test_a_guest_that_cannot_be_protected_again_is_still_looked_after(world: World) -> None:
+    await world.sync.protect(GUEST)
+    world.api.broken = True
+    with pytest.raises(FirewallError):
+        await world.sync.protect(GUEST)
+    world.api.broken = False
+    world.api.rule("g1", protocol="udp")
+    await world.sync.settled()
+    assert world.rules("group_ingress_g1") == ["meta protocol ip meta l4proto 17 accept"]
 
 
 async def test_too_many_notifications_become_a_comparison(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

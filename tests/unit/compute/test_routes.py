@@ -19,7 +19,9 @@ from tests.unit.compute.conftest import Bench
 from tests.unit.compute.fakes import NETWORK
 
 UNKNOWN = "99999999-0000-0000-0000-000000000000"
-BODY: dict[str, Any] = {"server": {"name": "vm1", "networks": [{"uuid": NETWORK.id}], "cove:disk_bytes": 64 << 20, "flavorRef": "1"}}
+BODY: dict[str, Any] = {
+    "server": {"name": "vm1", "networks": [{"uuid": NETWORK.id}], "cove:disk_bytes": 64 << 20, "flavorRef": "1"}
+}
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from cove.bus import LocalBus
 from cove.compute import port_watch
+from cove.compute import running as running_guests
 from cove.compute.models import Server, Status
 from cove.compute.network_api import AddressPair, FixedIp
 from cove.compute.servers import BootRequest
+from cove.compute.spoofguard import GuestRules, SpoofGuardError
 from tests.unit.compute.conftest import Bench, until
 
 REQUEST = BootRequest(name="vm1", project_id="demo", network="lan", disk_bytes=64 << 20)
@@ -97,6 +101,52 @@ async def test_a_new_subnet_may_give_addresses_to_ports(bench: Bench, bus: Local
     await bus.notify("subnet.create.end", {"subnet": {"id": "s6"}})
     await until(lambda: len(bench.fakes.wiring.rules[server.runtime.tap].ip_addresses) == 2)
     assert len(bench.fakes.network.changed) == asked + 1
+
+
+async def test_a_port_that_changes_while_its_guest_is_being_started(bench: Bench, bus: LocalBus) -> None:
+    """Between being looked up and being watched nobody listens, however long a guest takes."""
+    launch = bench.fakes.hypervisor.launch
+
+    async def change_and_launch(*arguments: Any, **named: Any) -> Any:
+        [port] = bench.fakes.network.ports.values()
+        await bench.fakes.network.update(port.id, allowed_address_pairs=[AddressPair("2.2.2.2")])
+        await bus.notify("port.update.end", {"port": {"id": port.id}})
+        return await launch(*arguments, **named)
+
+    bench.fakes.hypervisor.launch = change_and_launch  # type: ignore[method-assign]
+    server = await running(bench, bus)
+    await until(lambda: bench.fakes.wiring.rules[server.runtime.tap].pairs == (("", "2.2.2.2"),))
+
+
+async def test_a_port_that_cannot_be_followed_keeps_no_other_from_it(
+    bench: Bench, bus: LocalBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_watch, "CHECK_INTERVAL_S", 0.02)
+    first = await running(bench, bus)
+    second = await bench.service.wait((await bench.service.boot(msgspec.structs.replace(REQUEST, name="vm2"))).id, 10)
+    guard = bench.fakes.wiring.guard
+    refusals = []
+
+    async def refuse_first(rules: GuestRules) -> None:
+        if rules.tap == first.runtime.tap and len(refusals) < 3:
+            refusals.append(rules)
+            raise SpoofGuardError("nft is busy")
+        await guard(rules)
+
+    monkeypatch.setattr(bench.fakes.wiring, "guard", refuse_first)
+    for server in (first, second):
+        await bench.fakes.network.update(server.port_id or "", allowed_address_pairs=[AddressPair("2.2.2.2")])
+    rules = bench.fakes.wiring.rules
+    await until(lambda: rules[second.runtime.tap].pairs)
+    await until(lambda: rules[first.runtime.tap].pairs)
+    assert len(refusals) == 3
+
+
+async def test_guards_that_somebody_took_away_come_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_guests, "HOUSEKEEPING_INTERVAL_S", 0.01)
+    bench.world.fail.add("check_guards")
+    await running(bench, None)
+    await until(lambda: bench.world.calls.count("check_guards") > 2)
 
 
 async def test_what_changed_while_nobody_watched_is_found(bench: Bench, bus: LocalBus) -> None:

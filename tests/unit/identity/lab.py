@@ -28,12 +28,20 @@ START = 1_800_000_000.0
 
 @dataclass
 class Clock:
-    """Wall-clock and monotonic time in one."""
+    """Wall-clock and monotonic time in one; they differ by what somebody has set the clock."""
 
     now: float = START
+    stepped: float = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def monotonic(self) -> float:
+        return self.now - self.stepped
+
+    def step(self, seconds: float) -> None:
+        self.now += seconds
+        self.stepped += seconds
 
 
 @dataclass
@@ -142,7 +150,7 @@ async def lab(directory: Path, clock: Clock | None = None, **settings: Any) -> A
     made = Settings(state_dir=directory, run_dir=directory, **settings)
     db = Database(made.database_url)
     await db.start()
-    service = IdentityService(db, made, now=clock, monotonic=clock)
+    service = IdentityService(db, made, now=clock, monotonic=clock.monotonic)
     try:
         await service.start()
         transport = httpx.ASGITransport(app=front(service), client=("192.0.2.7", 1234))

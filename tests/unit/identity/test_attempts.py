@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cove.identity.attempts import ADDRESS_LIMIT, USER_LIMIT, Attempts, Buckets, Limit
-from tests.unit.identity.lab import Lab, by_credential, by_password
+from cove.identity.attempts import ADDRESS_LIMIT, USER_LIMIT, Attempts, Buckets, Limit, counted_as
+from tests.unit.identity.lab import DEMO_ID, Lab, by_credential, by_password
 
 LIMIT = Limit(burst=3, refill_s=10.0, lock_s=30.0)
 KEY = ("u", "192.0.2.1")
@@ -85,6 +85,33 @@ def test_a_clock_that_jumps_locks_nobody_for_ever(times: list[float]) -> None:
     for now in times:
         buckets.failed(KEY, now)
     assert buckets.wait_s(KEY, max(times, default=0.0) + LIMIT.lock_s) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("x" * 1000, "x" * 64),
+    ],
+)
+def test_whom_an_address_stands_for(address: str, counted: str) -> None:
+    assert counted_as(address) == counted
+
+
+def test_a_network_of_ipv6_is_one_client() -> None:
+    attempts = Attempts()
+    for n in range(USER_LIMIT.burst):
+        attempts.failed("admin", f"2001:db8::{n:x}", 0.0)
+    assert attempts.retry_after_s("admin", "2001:db8::beef", 0.0)
+    assert attempts.retry_after_s("admin", "2001:db8:0:1::1", 0.0) == 0
+    attempts.succeeded("admin", "2001:db8::1")
+    assert attempts.retry_after_s("admin", "2001:db8::2", 0.0) == 0
 
 
 # --- as a client sees it ---------------------------------------------------------------------------------------------
@@ -163,3 +190,37 @@ async def test_more_logins_than_can_wait(api: Lab, monkeypatch: pytest.MonkeyPat
     assert busy[0].headers["retry-after"] == "1"
     assert busy[0].json()["error"]["title"] == "Service Unavailable"
     assert any(answer.status_code == 201 for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["demo", "nobody"])
+async def test_the_domains_two_names_do_not_tell_who_exists(api: Lab, name: str) -> None:
+    """Locked by the id of the domain is locked by its name, whether there is such a user or not."""
+    for _ in range(USER_LIMIT.burst):
+        assert (await api.login(by_password(name, "wrong"))).status_code == 401
+    user = {"name": name, "domain": {"name": "Default"}, "password": "wrong"}
+    response = await api.login({"methods": ["password"], "password": {"user": user}})
+    assert response.status_code == 429
+
+
+async def test_names_of_credentials_are_counted_for_their_user(api: Lab) -> None:
+    """Else a name that is locked for one user, and not for the other, is known to be there."""
+    user, _, token = await api.member()
+    path = f"/v3/users/{user['id']}/application_credentials"
+    await api.ok("POST", path, {"application_credential": {"name": "ci"}}, token)
+    demo, mine = {"id": DEMO_ID}, {"id": user["id"]}
+    for _ in range(USER_LIMIT.burst):
+        assert (await api.login(by_credential(name="ci", user=demo, secret="x"))).status_code == 401
+    by_name = {"name": "demo", "domain": {"name": "Default"}}
+    assert (await api.login(by_credential(name="ci", user=by_name, secret="x"))).status_code == 429
+    for credential in ("ci", "other"):
+        assert (await api.login(by_credential(name=credential, user=mine, secret="x"))).status_code == 401
+
+
+async def test_a_clock_that_is_set_back_locks_nobody_out(api: Lab) -> None:
+    """Locks are measured by a clock that nobody sets."""
+    for _ in range(USER_LIMIT.burst):
+        await api.login(by_password("demo", "wrong"))
+    api.clock.step(-86400.0)
+    assert (await api.login(by_password("demo", "wrong"))).headers["retry-after"] == "30"
+    api.clock.now += 30.0
+    assert (await api.login(by_password("demo", api.passwords["demo"]))).status_code == 201

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cove.db import DatabaseBusy, OutcomeUnknown
 from cove.identity.routes import OPERATIONS, Operation
-from tests.unit.identity.lab import DEMO_ID, DEMO_PROJECT_ID, LOCAL_TOKEN, Lab, lab
+from tests.unit.identity.lab import DEMO_ID, DEMO_PROJECT_ID, LOCAL_TOKEN, Lab, by_password, lab
 from tests.unit.identity.test_policy import path_of
 
 KINDS = ("user", "project", "domain", "role", "service", "endpoint", "region", "application_credential")
@@ -115,6 +116,84 @@ async def test_methods_that_are_not_there(api: Lab, method: str, path: str, allo
     response = await api.call(method, path, token=LOCAL_TOKEN)
     assert (response.status_code, response.json()["error"]["title"]) == (405, "Method Not Allowed")
     assert response.headers["allow"] == allow
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999", "0001-01-01T00:00+01:00"])
+async def test_times_beyond_the_calendar(api: Lab, end: str) -> None:
+    body = {"application_credential": {"name": "ci", "expires_at": end}}
+    path = f"/v3/users/{DEMO_ID}/application_credentials"
+    response = await api.call("POST", path, body, await api.token("demo"))
+    assert (response.status_code, response.json()["error"]["title"]) == (400, "Bad Request")
+
+
+@pytest.mark.parametrize("url", ["http://a\0b", "http://a\x1bb", "http://a\x7f", "javascript:alert(1)", "http://"])
+async def test_urls_that_no_database_or_client_takes(api: Lab, url: str) -> None:
+    service = (await api.ok("POST", "/v3/services", {"service": {"type": "x"}}))["service"]
+    body = {"endpoint": {"service_id": service["id"], "interface": "public", "url": url}}
+    assert (await api.call("POST", "/v3/endpoints", body, LOCAL_TOKEN)).status_code == 400
+
+
+async def test_a_password_that_no_login_takes(api: Lab) -> None:
+    response = await api.call("POST", "/v3/users", {"user": {"name": "x", "password": "a\0b"}}, LOCAL_TOKEN)
+    assert response.status_code == 400
+    assert "a\\u0000b" not in response.text, "secrets are not repeated"
+
+
+@pytest.mark.parametrize("argument", ["name=a", "tags=a", "limit=1", "x=1"])
+async def test_a_query_of_thousands(api: Lab, argument: str) -> None:
+    response = await api.call("GET", f"/v3/projects?{'&'.join([argument] * 2000)}", token=LOCAL_TOKEN)
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "title"),
+    [(DatabaseBusy, 503, "Service Unavailable"), (OutcomeUnknown, 504, "Gateway Timeout")],
+)
+async def test_a_database_that_is_away(
+    api: Lab, monkeypatch: pytest.MonkeyPatch, error: type[Exception], code: int, title: str
+) -> None:
+    """For all operations, and for a login: neither 500, nor words about logins, nor what the database said."""
+
+    async def write(*_: object, **__: object) -> None:
+        raise error("postgresql://10.0.0.1 said something")
+
+    demo = by_password("demo", api.passwords["demo"])
+    monkeypatch.setattr(api.db, "write", write)
+    for response in (
+        await api.call("POST", "/v3/projects", {"project": {"name": "x"}}, LOCAL_TOKEN),
+        await api.login(demo),
+    ):
+        assert (response.status_code, response.json()["error"]["title"]) == (code, title)
+        assert "10.0.0.1" not in response.text
+        assert "login" not in response.text
+        assert response.headers.get("retry-after") == ("1" if code == 503 else None)
+
+
+async def test_no_token_is_taken_while_the_database_is_away(api: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that was good a second ago may be revoked since: 503, not 200, and not 401 either."""
+    token = await api.token("demo")
+    assert await api.valid(token)
+
+    async def read(*_: object) -> None:
+        raise DatabaseBusy("away")
+
+    monkeypatch.setattr(api.db, "read", read)
+    api.clock.now += 1.0
+    response = await api.call("GET", "/v3/auth/projects", token=token)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+async def test_what_nobody_may_assign(api: Lab) -> None:
+    """Members that name what is inside: kept as any unknown member is, or passed over; never in force."""
+    user = await api.user("u", "pw")
+    inside = {"id": "x", "is_admin": True, "password_hash": "$sha256$0", "extra": {"a": 1}, "links": {}, "roles": "admin"}
+    shown = (await api.ok("PATCH", f"/v3/users/{user['id']}", {"user": inside}))["user"]
+    assert (shown["id"], shown["name"], shown["links"]) == (user["id"], "u", user["links"])
+    token = (await api.login(by_password("u", "pw"))).headers["x-subject-token"]
+    assert (await api.call("GET", "/v3/users", token=token)).status_code == 403
+    other = (await api.ok("POST", "/v3/domains", {"domain": {"name": "other"}}))["domain"]
+    moved = {"user": {"domain_id": other["id"]}}
+    assert (await api.call("PATCH", f"/v3/users/{user['id']}", moved, LOCAL_TOKEN)).status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 5000, b'{"user": {"name": "\\ud800"}}'])

@@ -224,6 +224,31 @@ async def test_by_application_credential(api: Lab, secret: str | None) -> None:
         assert wrong.status_code == 401
 
 
+async def test_whatever_is_wrong_with_a_credential_costs_a_hash(api: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None, one with a secret of its user's, one with a secret that was drawn: they take equally long to be refused."""
+    user, _, token = await api.member()
+    path = f"/v3/users/{user['id']}/application_credentials"
+    made: dict[str, str] = {}
+    for name, secret in (("own", {"secret": "chosen"}), ("drawn", {})):
+        answer = await api.ok("POST", path, {"application_credential": {"name": name, **secret}}, token)
+        made[name] = answer["application_credential"]["secret"]
+    hashed: list[str] = []
+
+    def verify(_self: PasswordHasher, stored: str, given: bytes) -> bool:
+        hashed.append(stored)
+        return given == b"chosen" and len(hashed) > 3
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    for name in ("own", "drawn", "none"):
+        before = len(hashed)
+        response = await api.login(by_credential(name=name, user={"id": user["id"]}, secret="wrong"))
+        assert (response.status_code, len(hashed) - before) == (401, 1)
+    for name, cost in (("drawn", 0), ("own", 1)):
+        before = len(hashed)
+        response = await api.login(by_credential(name=name, user={"id": user["id"]}, secret=made[name]))
+        assert (response.status_code, len(hashed) - before) == (201, cost)
+
+
 async def test_an_application_credential_that_there_is_not(api: Lab) -> None:
     for who in ({"id": "nothing"}, {"name": "ci", "user": {"name": "admin", "domain": DEFAULT}}):
         response = await api.login(by_credential(secret="x", **who))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -227,3 +228,18 @@ async def test_no_unused_mac_at_all(c: Cloud, monkeypatch: pytest.MonkeyPatch) -
     await c.port(network)
     with pytest.raises(errors.DatabaseRetriesExhausted):
         await c.port(network)
+
+
+async def test_a_bulk_avoids_macs_that_are_taken(c: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = await c.network()
+    monkeypatch.setattr(ports._random, "getrandbits", lambda _bits: uuid.uuid4().int % 512)
+    made = [port for _ in range(4) for port in await c.bulk("port", [{"network_id": network["id"]}] * 100)]
+    assert len({port["mac_address"] for port in made}) == 400
+
+
+async def test_a_bulk_without_enough_macs(c: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = await c.network()
+    monkeypatch.setattr(ports._random, "getrandbits", lambda _bits: uuid.uuid4().int % 8)
+    with pytest.raises(errors.MacAddressGenerationFailure, match=network["id"]):
+        await c.bulk("port", [{"network_id": network["id"]}] * 9)
+    assert await c.find("port") == []

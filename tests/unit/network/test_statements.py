@@ -106,4 +106,5 @@ async def test_a_bulk_reads_what_is_common_once(c: Cloud, network: dict[str, Any
     one = await cost(c, c.bulk("port", [{"network_id": network["id"]}]))
     eleven = await cost(c, c.bulk("port", [{"network_id": network["id"]}] * 11))
     # Its row, two addresses out of two ranges and the rows of both, its group, who is told, the message.
-    assert eleven - one <= 10 * 9
+    # And one look for MAC addresses that are free.
+    assert eleven - one <= 10 * 9 + 1

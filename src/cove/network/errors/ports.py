@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cove.network.errors.base import BadRequest, Conflict, InUse, InvalidInput, NotFound
+from cove.network.errors.base import BadRequest, Conflict, InUse, InvalidInput, NotFound, ServiceUnavailable
 
 
 class InvalidIpForNetwork(BadRequest):
@@ -99,3 +99,9 @@ class AddressPairAndPortSecurityRequired(Conflict):
     """Address pairs on a port without port security."""
 
     form = "a port without port_security_enabled cannot have allowed_address_pairs: enable it, or give no pairs"
+
+
+class MacAddressGenerationFailure(ServiceUnavailable):
+    """Nearly every random MAC address is taken."""
+
+    form = "no free MAC address was found for another port of network {network_id}; try again, or give a mac_address"
