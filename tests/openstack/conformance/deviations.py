@@ -89,6 +89,8 @@ PORTS = (
     Deviation("port: several*", "* POST *", "type MacAddressInUse, not NeutronDb*", "a name of Neutron's tables"),
     Deviation("*: filters*", "*&*", "status 200, not 400 *", MORE_FILTERS),
     Deviation("*: filters*", "*changed_since=x", "type InvalidInput, not HTTPBadRequest", MORE_FILTERS),
+    Deviation("list: order", "*sort_key=name", "status 200, not 400 *", "sort_dir is optional, says the API reference"),
+    Deviation("list: order", "*sort_key=description*", "status 200, not 400 *", "to sort by more is no harm"),
     Deviation("list: order", "*created_at*", "status 200, not 400 *", "an attribute to sort by that Neutron lacks"),
     Deviation("port: filters", "*nonsense=1", "status 400 *, not 200", "a part of fixed_ips that there is not"),
 )

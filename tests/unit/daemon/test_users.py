@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import stat
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from cove.api.auth import EmbeddedIdentity
 from cove.api.keystone import KeystoneAuthenticator
@@ -13,6 +16,8 @@ from cove.config import Settings
 from cove.daemon.users import Users
 from cove.db import Database
 from cove.errors import CoveError
+from cove.identity import models
+from cove.identity.passwords import verify_now
 
 
 async def test_the_embedded_service(tmp_path: Path) -> None:
@@ -65,3 +70,41 @@ async def test_a_keystone(tmp_path: Path) -> None:
 def test_what_is_no_public_url(url: str) -> None:
     with pytest.raises(ValueError, match="api_public_url"):
         Settings(api_public_url=url)
+
+
+async def test_servers_that_start_at_once_in_one_directory_agree_on_the_passwords(tmp_path: Path) -> None:
+    """Each would write the file and the hash; the file of one and the hash of another is a password that is wrong."""
+    settings = Settings(state_dir=tmp_path, run_dir=tmp_path)
+    databases = [Database(settings.database_url) for _ in range(3)]
+    for database in databases:
+        await database.start()
+    all_users = [Users(settings, database) for database in databases]
+    try:
+        await asyncio.gather(*(users.start() for users in all_users))
+        password = (tmp_path / "admin-password").read_text().strip()
+        stored = await databases[0].read(
+            lambda connection: connection.execute(
+                sa.select(models.users.c.password_hash).where(models.users.c.name == "admin")
+            ).scalar_one()
+        )
+        assert verify_now(password, stored)
+        assert not list(tmp_path.glob("*.new"))
+        assert stat.S_IMODE((tmp_path / "users.lock").stat().st_mode) == 0o600
+    finally:
+        for users, database in zip(all_users, databases, strict=True):
+            await users.stop()
+            await database.close()
+
+
+async def test_a_server_that_never_ends_its_start_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cove.daemon.users.LOCK_WAIT_S", 0.1)
+    settings = Settings(state_dir=tmp_path, run_dir=tmp_path)
+    database = Database(settings.database_url)
+    users = Users(settings, database)
+    with (tmp_path / "users.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CoveError, match="state_dir"):
+            await users.start()
+    await users.stop()

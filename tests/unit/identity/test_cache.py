@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cove.identity.cache import REVISION_AGE_MAX_S, TokenCache
+from cove.db import DatabaseBusy
+from cove.identity.cache import READS_MAX, REVISION_AGE_MAX_S, TokenCache
 from cove.identity.tokens import Named, Scope, Token
 
 ANYBODY = Named("u", "u")
@@ -151,6 +152,30 @@ async def test_unknown_tokens_are_not_kept(store: Store) -> None:
         assert await cache.get("nothing") is None
     assert len(cache) == 0
     assert store.token_reads == 3
+
+
+async def test_forged_tokens_take_few_of_the_databases_readers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those whose tokens are known do not wait behind them."""
+    monkeypatch.setattr("cove.identity.cache.READS_WAITING_MAX", 20)
+    cache = store.cache()
+    await cache.get("a")
+    store.gate = asyncio.Event()
+    forged = [asyncio.create_task(cache.get(f"forged {n}")) for n in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert store.token_reads == 1 + READS_MAX
+    with pytest.raises(DatabaseBusy):
+        await cache.get("one more")
+    store.now += 10
+    assert await cache.get("a") is not None
+    forged[0].cancel()
+    forged[-1].cancel()
+    store.gate.set()
+    answers = await asyncio.gather(*forged, return_exceptions=True)
+    assert sum(answer is None for answer in answers) == 18
+    assert await cache.get("b") is not None, "all room was given back"
+    assert cache._room._value == READS_MAX
+    assert cache._reading == 0
 
 
 async def test_many_share_one_look_and_none_trusts_one_that_is_too_old(store: Store) -> None:

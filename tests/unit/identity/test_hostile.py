@@ -186,7 +186,14 @@ async def test_no_token_is_taken_while_the_database_is_away(api: Lab, monkeypatc
 async def test_what_nobody_may_assign(api: Lab) -> None:
     """Members that name what is inside: kept as any unknown member is, or passed over; never in force."""
     user = await api.user("u", "pw")
-    inside = {"id": "x", "is_admin": True, "password_hash": "$sha256$0", "extra": {"a": 1}, "links": {}, "roles": "admin"}
+    inside = {
+        "id": "x",
+        "is_admin": True,
+        "password_hash": "$sha256$0",
+        "extra": {"a": 1},
+        "links": {},
+        "roles": "admin",
+    }
     shown = (await api.ok("PATCH", f"/v3/users/{user['id']}", {"user": inside}))["user"]
     assert (shown["id"], shown["name"], shown["links"]) == (user["id"], "u", user["links"])
     token = (await api.login(by_password("u", "pw"))).headers["x-subject-token"]

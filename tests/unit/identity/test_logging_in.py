@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 
 from cove.identity import times
 from tests.unit.identity.lab import LOCAL_TOKEN, Lab, by_credential, by_password, by_token
