@@ -56,6 +56,9 @@ class Http:
             0,
         )
         content = await self.reader.readexactly(length)
+        if b"connection: close" in header.lower():
+            await self.__aexit__()
+            await self.__aenter__()
         if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {content.decode(errors='replace')[:500]}")
         return json.loads(content) if content else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -99,6 +100,13 @@ class CoveInstance:
         token = (self.run / "token").read_text().strip()
         return httpx.Client(base_url=endpoint["api_url"], headers={"X-Auth-Token": token}, timeout=60, trust_env=False)
 
+    def nft_tables(self) -> list[tuple[str, str]]:
+        """Family and name of the tables of nftables that are this Cove's."""
+        mark = hashlib.sha256(str(self.state.absolute()).encode()).hexdigest()[:8]
+        shown = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        found = [line.split()[1:3] for line in shown.splitlines()]
+        return [(family, name) for family, name in found if name.startswith("cove_") and name.endswith(mark)]
+
     def close(self) -> None:
         """`cove down --purge`, and see that nothing is left."""
         if not self.state.exists() and not self.run.exists():
@@ -106,6 +114,7 @@ class CoveInstance:
         networks = self._known_networks()
         self.cove("down", "--purge", timeout_s=180)
         assert leftovers(networks) == [], "cove down left something behind"
+        assert self.nft_tables() == [], "cove down left rules behind"
         assert processes_that_mention(str(self.state.parent)) == []
         assert not self.state.exists()
         assert not self.run.exists()

@@ -97,7 +97,9 @@ async def test_keystones_tokens(keystone: KeystoneServer, admin: Admin, settings
     now = [0.0]
     import time
 
-    authenticator = KeystoneAuthenticator(settings, now=lambda: time.time() + now[0])
+    authenticator = KeystoneAuthenticator(
+        settings, now=lambda: time.time() + now[0], monotonic=lambda: time.monotonic() + now[0]
+    )
     try:
         context = await authenticator.authenticate(token)
         assert (context.user_id, context.user_name) == (user, "anna")

@@ -30,7 +30,7 @@ ONCE = frozenset(
     (b"host", b"x-auth-token", b"x-subject-token", b"x-project-id", b"content-length", b"transfer-encoding")
 )
 """Headers of which a second one would leave it to chance who reads which."""
-_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.%]{2,64}\])(?::[0-9]{1,5})?\Z")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._~-]{1,64})?\])(?::[0-9]{1,5})?\Z")
 OPEN_REQUESTS = frozenset((method, path) for method in ("GET", "HEAD") for path in ("/", "/healthz"))
 """Method and path of what needs no token: what versions there are, and whether the service lives."""
 

@@ -5,6 +5,7 @@ Pure over `Probes`, the questions asked of the machine; `host_probes` asks the r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import os
@@ -49,7 +50,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """The questions. `make_link(kind)` and `make_namespace()` and `nft_bridge()` give "" or what went wrong."""
+    """The questions. `make_link(kind)`, `make_namespace()`, `nft_bridge()`, `connection_tracking()` and
+    `connection_table()` give "" or what went wrong.
+    """
 
     effective_uid: Callable[[], int]
     python_version: Callable[[], tuple[int, int]]
@@ -59,6 +62,8 @@ class Probes:
     make_link: Callable[[str], str]
     make_namespace: Callable[[], str]
     nft_bridge: Callable[[], str]
+    connection_tracking: Callable[[], str]
+    connection_table: Callable[[], str]
     cpuinfo: Callable[[], str]
     kvm_opens: Callable[[], bool]
     free_bytes: Callable[[], int]
@@ -142,7 +147,18 @@ def _kernel(probes: Probes) -> list[Finding]:
         findings.append(_feature(kind, problem, f"modprobe {'tun' if kind == 'tap' else kind}, or {module_hint}"))
     findings.append(_feature("network namespaces", probes.make_namespace(), module_hint))
     findings.append(_feature("nftables bridge family", probes.nft_bridge(), f"modprobe nf_tables, or {module_hint}"))
+    tracking = f"for security groups: modprobe nf_conntrack_bridge nft_meta_bridge, or br_netfilter; or {module_hint}"
+    findings.append(_feature("connection tracking", probes.connection_tracking(), tracking))
+    findings.append(_connection_table(probes))
     return findings
+
+
+def _connection_table(probes: Probes) -> Finding:
+    problem = probes.connection_table()
+    if not problem:
+        return Finding("table of connections", Health.OK, "works")
+    remedy = "modprobe nf_conntrack_netlink; without it connections go on after the rule that allowed them has gone"
+    return Finding("table of connections", Health.WARN, problem, remedy)
 
 
 def _feature(name: str, problem: str, remedy: str) -> Finding:
@@ -197,6 +213,8 @@ def host_probes(state_dir: Path) -> Probes:
         make_link=_make_link,
         make_namespace=_make_namespace,
         nft_bridge=_nft_bridge,
+        connection_tracking=_connection_tracking,
+        connection_table=_connection_table_problem,
         cpuinfo=lambda: Path("/proc/cpuinfo").read_text(),
         kvm_opens=kvm_opens,
         free_bytes=lambda: _free_bytes(state_dir),
@@ -278,6 +296,27 @@ def _nft_bridge() -> str:
     if isinstance(done, str):
         return done
     return "" if done.returncode == 0 else " ".join(done.stderr.split())[:200]
+
+
+def _connection_tracking() -> str:
+    """As a security group would ask for it, without putting it in force."""
+    from cove.compute.firewall import find_tracking
+
+    try:
+        asyncio.run(find_tracking())
+    except (OSError, CoveError) as error:
+        return str(error)
+    return ""
+
+
+def _connection_table_problem() -> str:
+    from cove.linux import conntrack
+
+    try:
+        conntrack.forget(lambda _: False, zones={1})
+    except (OSError, CoveError) as error:
+        return str(error)
+    return ""
 
 
 def _free_bytes(path: Path) -> int:

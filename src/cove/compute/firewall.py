@@ -35,25 +35,19 @@ Found = tuple[Guest, list[Rule]]
 
 async def find_tracking(*, namespace: str | None = None) -> Tracking:
     """How this kernel can track connections on bridges. Raises FirewallError if it cannot at all."""
-    table = "cove_probe"
-
-    def probe(family: str, device: str) -> list[str]:
-        chain = f"{family} {table} probe"
-        return [
-            f"add table {family} {table}",
-            f"add chain {chain} {{ type filter hook prerouting priority 100; }}",
-            f'add rule {chain} {device} "br0" ct state established accept',
-        ]
-
-    in_bridge = await nft.try_out(probe("bridge", "meta ibrname"), namespace=namespace)
-    if not in_bridge:
+    complaints: dict[Tracking, str] = {}
+    for tracking in Tracking:
+        probe = FirewallTable("cove_probe", tracking)
+        probe.put_guest(Guest("tap0", "br0", (), ("group",)))
+        complaints[tracking] = await nft.try_out(probe.whole(), namespace=namespace)
+    if not complaints[Tracking.BRIDGE]:
         return Tracking.BRIDGE
-    in_hooks = await nft.try_out(probe("inet", "iifname"), namespace=namespace)
-    if not in_hooks and Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+    if not complaints[Tracking.IP_HOOKS] and Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
         return Tracking.IP_HOOKS
+    complaint = complaints[Tracking.IP_HOOKS] or complaints[Tracking.BRIDGE]
     raise FirewallError(
         "the kernel cannot track connections on bridges, which security groups need: load nf_conntrack_bridge or "
-        f"br_netfilter (modprobe br_netfilter); nft says: {in_hooks or in_bridge}"
+        f"br_netfilter (modprobe br_netfilter); nft says: {complaint}"
     )
 
 

@@ -36,6 +36,12 @@ def make_directories(settings: Settings) -> None:
                 directory.chmod(MODE)  # whatever the umask
         except OSError as error:
             raise CoveError(f"{setting} {path}: {error.strerror}: choose another (COVE_{setting.upper()})") from None
+        mode = path.stat().st_mode & 0o7777
+        # Whoever may write there may put a file of their own in the place of a token or a password.
+        if mode & 0o002 and not mode & 0o1000:
+            raise CoveError(
+                f"{setting} {path}: anybody may write to it (mode {mode:04o}): chmod o-w, or choose another"
+            )
 
 
 def holds_state(path: Path) -> bool:

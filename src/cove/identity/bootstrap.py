@@ -145,6 +145,7 @@ def _adopt(files: Files) -> str | None:
     """The password of a file whose database is gone."""
     kept = _read(files.path)
     if kept is not None:
+        files.path.chmod(0o600)
         files.path.rename(files.pending)
     return kept
 

@@ -34,6 +34,8 @@ _ICMP_TYPE, _ICMP_CODE, _ICMPV6_TYPE, _ICMPV6_CODE = 5, 6, 8, 9
 
 _HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("=BBH")
+_ZONE_MARK = struct.pack("=HH", 6, _ZONE)
+"""In each connection of a zone that is not 0. A host may have very many others, which are not worth a closer look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _dump(sock: socket.socket, version: int, zones: set[int]) -> Iterator[Connec
                 return
             if kind == _ERROR:
                 _raise(body)
-            elif kind == _NEW:
+            elif kind == _NEW and (0 in zones or _ZONE_MARK in body):
                 connection = parse(version, body[_FAMILY.size :])
                 if connection is not None and connection.zone in zones:
                     yield connection

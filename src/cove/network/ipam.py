@@ -228,16 +228,11 @@ def text_of(offset: int) -> str:
 
 
 _p = sa.bindparam
-_lowest = (
-    sa.select(ranges.c.first, ranges.c.last).where(ranges.c.subnet_id == _p("s")).order_by(ranges.c.first).limit(1)
-)
-_at_or_below = (
-    sa.select(ranges.c.first, ranges.c.last)
-    .where(ranges.c.subnet_id == _p("s"), ranges.c.first <= _p("o"))
-    .order_by(ranges.c.first.desc())
-    .limit(1)
-)
-_above = sa.select(ranges.c.last).where(ranges.c.subnet_id == _p("s"), ranges.c.first == _p("o"))
+# Ranges are disjoint, so the order of their ends is that of their beginnings.
+_ranges = sa.select(ranges.c.first, ranges.c.last).where(ranges.c.subnet_id == _p("s")).order_by(ranges.c.last).limit(1)
+_lowest = _ranges
+_at_or_above = _ranges.where(ranges.c.last >= _p("o"))
+_ending_at = _ranges.where(ranges.c.last == _p("o"))
 # The old bounds are part of every condition: where transactions can interleave, the loser changes no row and retries.
 _same = (ranges.c.subnet_id == _p("s"), ranges.c.first == _p("f"), ranges.c.last == _p("l"))
 _set_first = sa.update(ranges).where(*_same).values(first=_p("new"))
@@ -295,8 +290,8 @@ def take_next(connection: sa.Connection, subnet_id: str) -> int | None:
 
 def take(connection: sa.Connection, subnet_id: str, offset: int) -> bool:
     """Take one offset out of the free ranges; False if it is in none (outside the pools, or allocated)."""
-    found = _find(connection, _at_or_below, subnet_id, offset)
-    if found is None or found[1] < offset:
+    found = _find(connection, _at_or_above, subnet_id, offset)
+    if found is None or found[0] > offset:
         return False
     first, last = found
     if first == last:
@@ -315,16 +310,17 @@ def release(connection: sa.Connection, subnet_id: str, offset: int, pools: Itera
     """Give an allocated offset back: it joins its free neighbours. One outside the pools just disappears."""
     if not any(first <= offset <= last for first, last in pools):
         return
-    below = _find(connection, _at_or_below, subnet_id, offset)
-    if below is not None and below[1] >= offset:
+    above = _find(connection, _at_or_above, subnet_id, offset)
+    if above is not None and above[0] <= offset:
         raise AssertionError(f"offset {offset} of subnet {subnet_id} is free already")
-    row = connection.execute(_above, {"s": subnet_id, "o": text_of(offset + 1)}).first()
-    above_last = None if row is None else int(row[0], 16)
-    if below is not None and below[1] == offset - 1:
-        if above_last is not None:
-            _change(connection, _delete, subnet_id, offset + 1, above_last)
-        _change(connection, _set_last, subnet_id, *below, offset if above_last is None else above_last)
-    elif above_last is not None:
-        _change(connection, _set_first, subnet_id, offset + 1, above_last, offset)
+    if above is not None and above[0] > offset + 1:
+        above = None  # no neighbour
+    below = _find(connection, _ending_at, subnet_id, offset - 1) if offset else None
+    if below is not None:
+        if above is not None:
+            _change(connection, _delete, subnet_id, *above)
+        _change(connection, _set_last, subnet_id, *below, offset if above is None else above[1])
+    elif above is not None:
+        _change(connection, _set_first, subnet_id, *above, offset)
     else:
         _add(connection, subnet_id, [(offset, offset)])

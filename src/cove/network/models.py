@@ -118,9 +118,9 @@ subnet_free_ranges = sa.Table(
     "subnet_free_ranges",
     metadata,
     sa.Column("subnet_id", sa.String(36), sa.ForeignKey("subnets.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("first", sa.String(32), primary_key=True),
-    sa.Column("last", sa.String(32), nullable=False),
-    sa.Index("ix_subnet_free_ranges_subnet_id_last", "subnet_id", "last", unique=True),
+    # In no index: taking the next address moves it, and in PostgreSQL each move would leave a dead entry behind.
+    sa.Column("first", sa.String(32), nullable=False),
+    sa.Column("last", sa.String(32), primary_key=True),
     sqlite_with_rowid=False,
 )
 
@@ -149,7 +149,9 @@ ports = sa.Table(
     sa.Column("ip_allocation", sa.String(16), nullable=False),
     sa.Index("uq_ports_network_id_mac_address", "network_id", "mac_address", unique=True),
     sa.Index("ix_ports_device_id", "device_id"),
-    sa.Index("ix_ports_project_id", "project_id"),
+    # In the order of a list's pages: a project's ports, and those of others on a network.
+    sa.Index("ix_ports_project_id_id", "project_id", "id"),
+    sa.Index("ix_ports_network_id_project_id", "network_id", "project_id"),
 )
 
 ip_allocations = sa.Table(

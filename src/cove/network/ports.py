@@ -122,8 +122,24 @@ def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
 
 def scope(context: RequestContext) -> sa.ColumnElement[bool]:
     """One's own ports, and all ports on one's own networks."""
+    return sa.or_(_own(context), _on_own_networks(context))
+
+
+def _own(context: RequestContext) -> sa.ColumnElement[bool]:
+    return ports.c.project_id == context.project_id
+
+
+def _on_own_networks(context: RequestContext) -> sa.ColumnElement[bool]:
     own_networks = sa.select(networks_table.c.id).where(networks_table.c.project_id == context.project_id)
-    return sa.or_(ports.c.project_id == context.project_id, ports.c.network_id.in_(own_networks))
+    return ports.c.network_id.in_(own_networks)
+
+
+def _of_projects_before(context: RequestContext) -> sa.ColumnElement[bool]:
+    return sa.and_(_on_own_networks(context), ports.c.project_id < context.project_id)
+
+
+def _of_projects_after(context: RequestContext) -> sa.ColumnElement[bool]:
+    return sa.and_(_on_own_networks(context), ports.c.project_id > context.project_id)
 
 
 def _with_fixed_ips(_reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
@@ -384,6 +400,7 @@ RESOURCE = Resource(
     table=ports,
     view=view,
     scope=scope,
+    scope_parts=(_own, _of_projects_before, _of_projects_after),
     create=create,
     update=update,
     delete=delete,

@@ -110,16 +110,15 @@ def _select(reading: Reading, resource: Resource, query: ListQuery) -> sa.Select
     table, attributes = resource.table, resource.attributes
     statement = sa.select(table)
     scope = None if reading.config.policy.sees_all(reading.context) else _scope(resource.scope)
-    if scope is not None:
-        statement = statement.where(scope)
+    conditions: list[sa.ColumnElement[bool]] = []
     for name, values in query.filters.items():
         special = resource.filters.get(name)
         if special is not None:
-            statement = statement.where(special(reading, values))
+            conditions.append(special(reading, values))
             continue
         column = table.c.get(attributes.by_name[name].column_name)
         # An attribute without a column is always "none": nothing but null could match, and a filter is never null.
-        statement = statement.where(sa.false() if column is None else _matches(column, values))
+        conditions.append(sa.false() if column is None else _matches(column, values))
     keys = [(table.c[attributes.by_name[name].column_name], ascending) for name, ascending in query.sorts]
     if not any(column.name == "id" for column, _ in keys):
         keys.append((table.c.id, True))
@@ -134,9 +133,19 @@ def _select(reading: Reading, resource: Resource, query: ListQuery) -> sa.Select
         values_there = reading.connection.execute(marked, {_CALLER: reading.context.project_id}).first()
         if values_there is None:
             raise errors.not_found(resource.name, query.marker)
-        statement = statement.where(_after([(c, up, v) for (c, up), v in zip(keys, values_there, strict=True)]))
-    statement = statement.order_by(*(_ordered(column, ascending) for column, ascending in keys))
-    return statement if query.limit is None else statement.limit(query.limit)
+        conditions.append(_after([(c, up, v) for (c, up), v in zip(keys, values_there, strict=True)]))
+    order = [_ordered(column, ascending) for column, ascending in keys]
+    if query.limit is None:
+        return statement.where(*conditions if scope is None else (scope, *conditions)).order_by(*order)
+    if scope is not None and resource.scope_parts and not query.sorts:
+        pages = (
+            sa.select(table.c.id).where(_scope(part), *conditions).order_by(*order).limit(query.limit).subquery()
+            for part in resource.scope_parts
+        )
+        statement = statement.where(table.c.id.in_(sa.union_all(*(sa.select(page.c.id) for page in pages))))
+    else:
+        statement = statement.where(*conditions if scope is None else (scope, *conditions))
+    return statement.order_by(*order).limit(query.limit)
 
 
 def _matches(column: sa.Column[Any], values: Sequence[Any]) -> sa.ColumnElement[bool]:

@@ -56,6 +56,9 @@ class Resource:
     table: sa.Table
     view: View
     scope: Scope
+    scope_parts: Sequence[Scope] = field(default=(), kw_only=True)
+    """The scope cut into parts that have nothing in common and that an index holds each, so that a page of a list costs
+    what is on it: a database that is asked for "this or that, in order" sorts all there is of both."""
     create: Create | None = None
     update: Update | None = None
     delete: Delete | None = None

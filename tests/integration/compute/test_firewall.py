@@ -232,6 +232,23 @@ async def test_with_its_rule_goes_the_connection_and_others_stay(lan: Lan) -> No
             end.close()
 
 
+async def test_who_gets_an_address_does_not_get_its_former_owners_connections(lan: Lan) -> None:
+    guest, _, outside = lan.world.hosts
+    lan.rules["open"], lan.rules["closed"] = (*ANY_OUT, Rule(INGRESS, 4)), ANY_OUT
+    await lan.put(0, "open")
+    connection = lan.world.connect(outside, guest, 4, 22)
+    assert connection is not None
+    with connection[0] as there, connection[1] as here:
+        here.send(b"hello")
+        assert there.recv(5) == b"hello"
+        await lan.firewall.change(lambda table: table.drop_guest(guest.tap))
+        await lan.put(0, "closed")  # somebody else, with the address that has become free
+        there.send(b"hello")
+        here.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            here.recv(5)
+
+
 async def test_stateless_groups_let_answers_in_by_their_rules_only(lan: Lan) -> None:
     guest, _, outside = lan.world.hosts
     lan.rules["bare"] = ANY_OUT

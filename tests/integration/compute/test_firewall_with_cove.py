@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ import pytest
 
 from cove.api.app import create_app
 from cove.bus import connect
+from cove.compute.addresses import eui64_address
 from cove.compute.firewall import Firewall
 from cove.compute.firewall_api import HttpFirewallApi
 from cove.compute.firewall_sync import FirewallSync, GuestPort
@@ -140,6 +142,32 @@ async def test_members_of_a_remote_group_come_and_go(site: Site) -> None:
     await site.soon(lambda: lan.tcp(outside, one, 4, 80))
     await site.remove("port", client["id"])
     await site.soon(lambda: lan.tcp(outside, one, 4, 80), False)
+    assert await site.sync.compare()
+
+
+async def test_a_subnet_gives_addresses_to_members_that_are_there_already(site: Site) -> None:
+    one, _, outside = site.world.hosts
+    lan = site.world
+    web, clients = await site.make("security_group", name="web"), await site.make("security_group", name="clients")
+    for ethertype in ("IPv4", "IPv6"):
+        await site.make(
+            "security_group_rule", security_group_id=web["id"], direction="ingress", ethertype=ethertype,
+            remote_group_id=clients["id"],
+        )  # fmt: skip
+    await site.protect(0, await site.port(0, security_groups=[web["id"]]))
+    await site.port(2, security_groups=[clients["id"]], mac_address=outside.mac)
+    await site.soon(lambda: lan.udp(outside, one, 4, 7))
+    assert not lan.udp(outside, one, 6, 7)
+    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+    subnet = await site.make("subnet", network_id=site.network_id, ip_version=6, cidr="fd09::/64", **modes)
+    made_by_itself = str(eui64_address("fd09::/64", outside.mac))
+    subprocess.run(
+        ["ip", "-n", outside.namespace, "addr", "add", f"{made_by_itself}/64", "dev", "eth0", "nodad"], check=True
+    )
+    outside.ipv6 = made_by_itself
+    await site.soon(lambda: lan.udp(outside, one, 6, 7))
+    await site.remove("subnet", subnet["id"])
+    await site.soon(lambda: lan.udp(outside, one, 6, 7), False)
     assert await site.sync.compare()
 
 

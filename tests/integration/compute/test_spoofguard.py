@@ -221,6 +221,19 @@ async def test_rules_come_back_after_somebody_flushed_them(wire: Wire) -> None:
     assert '"tap1" : jump guest_tap1' in listing
 
 
+async def test_a_check_finds_that_somebody_flushed_them(wire: Wire) -> None:
+    await wire.guard.add(GuestRules("tap0", MAC, (IP,)))
+    assert await wire.guard.check()
+    subprocess.run(["ip", "netns", "exec", wire.namespace, "nft", "flush", "ruleset"], check=True)
+    assert wire.arrives(WRONG["another's IP"])
+    assert not await wire.guard.check()
+    assert not wire.arrives(WRONG["another's IP"])
+    assert await wire.guard.check()
+    await wire.guard.destroy()
+    assert await wire.guard.check()  # nobody is to be guarded
+    assert wire.arrives(WRONG["another's IP"])
+
+
 async def test_nothing_is_left(wire: Wire) -> None:
     await wire.guard.add(GuestRules("tap0", MAC, (IP,)))
     await wire.guard.remove("tap0")

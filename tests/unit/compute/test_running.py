@@ -125,7 +125,7 @@ async def test_a_port_that_cannot_be_followed_keeps_no_other_from_it(
     first = await running(bench, bus)
     second = await bench.service.wait((await bench.service.boot(msgspec.structs.replace(REQUEST, name="vm2"))).id, 10)
     guard = bench.fakes.wiring.guard
-    refusals = []
+    refusals: list[GuestRules] = []
 
     async def refuse_first(rules: GuestRules) -> None:
         if rules.tap == first.runtime.tap and len(refusals) < 3:

@@ -89,3 +89,13 @@ def test_two_may_clear_a_directory_at_once(tmp_path: Path, monkeypatch: pytest.M
     directory.rmdir()  # the other one was quicker, between our look and our last step
     monkeypatch.setattr(os, "listdir", lambda _path: listed)
     assert remove_ours(directory, RUN_NAMES) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+@pytest.mark.parametrize("setting", ["state_dir", "run_dir"])
+def test_a_directory_that_anybody_may_write_to_keeps_no_secrets(tmp_path: Path, setting: str, mode: int) -> None:
+    directories = {"state_dir": tmp_path / "state", "run_dir": tmp_path / "run"}
+    directories[setting].mkdir()
+    directories[setting].chmod(mode)
+    with pytest.raises(CoveError, match=f"{setting}.*anybody may write"):
+        make_directories(Settings(**directories))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from cove.config import Settings
 from cove.daemon.users import Users
 from cove.db import Database
 from cove.errors import CoveError
-from cove.identity import models
+from cove.identity import bootstrap, models
 from cove.identity.passwords import verify_now
 
 
@@ -72,28 +75,54 @@ def test_what_is_no_public_url(url: str) -> None:
         Settings(api_public_url=url)
 
 
-async def test_servers_that_start_at_once_in_one_directory_agree_on_the_passwords(tmp_path: Path) -> None:
+def test_servers_that_start_at_once_in_one_directory_agree_on_the_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each would write the file and the hash; the file of one and the hash of another is a password that is wrong."""
-    settings = Settings(state_dir=tmp_path, run_dir=tmp_path)
-    databases = [Database(settings.database_url) for _ in range(3)]
-    for database in databases:
+    url = f"sqlite:///{tmp_path}/cove.sqlite"
+    # Shared by name: nobody heals there what does not agree, as that would lock out the others.
+    settings = Settings(state_dir=tmp_path, run_dir=tmp_path, database_url="postgresql://cove@db.example/cove")
+    together = threading.Barrier(3)
+    drawn: list[str] = []
+    draw = bootstrap._draw
+
+    def slow_draw(files: bootstrap.Files) -> str:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.5)  # for the others, who must not come here
+        drawn.append(draw(files))
+        return drawn[-1]
+
+    monkeypatch.setattr(bootstrap, "_draw", slow_draw)
+
+    async def serve(number: int) -> str:
+        database = Database(url)
         await database.start()
-    all_users = [Users(settings, database) for database in databases]
-    try:
-        await asyncio.gather(*(users.start() for users in all_users))
-        password = (tmp_path / "admin-password").read_text().strip()
-        stored = await databases[0].read(
-            lambda connection: connection.execute(
-                sa.select(models.users.c.password_hash).where(models.users.c.name == "admin")
-            ).scalar_one()
-        )
-        assert verify_now(password, stored)
-        assert not list(tmp_path.glob("*.new"))
-        assert stat.S_IMODE((tmp_path / "users.lock").stat().st_mode) == 0o600
-    finally:
-        for users, database in zip(all_users, databases, strict=True):
+        users = Users(settings, database)
+        try:
+            await users.start()
+            return await database.read(
+                lambda connection: connection.execute(
+                    sa.select(models.users.c.password_hash).where(models.users.c.name == "admin")
+                ).scalar_one()
+            )
+        finally:
             await users.stop()
             await database.close()
+
+    asyncio.run(_make_schema(url))
+    with ThreadPoolExecutor(3) as pool:
+        hashes = set(pool.map(lambda number: asyncio.run(serve(number)), range(3)))
+    assert len(drawn) == 2, "one server's, for admin and demo"
+    (stored,) = hashes
+    assert verify_now((tmp_path / "admin-password").read_text().strip(), stored)
+    assert not list(tmp_path.glob("*.new"))
+    assert stat.S_IMODE((tmp_path / "users.lock").stat().st_mode) == 0o600
+
+
+async def _make_schema(url: str) -> None:
+    database = Database(url)
+    await database.start()
+    await database.close()
 
 
 async def test_a_server_that_never_ends_its_start_is_not_waited_for_for_ever(

@@ -160,6 +160,14 @@ async def test_a_file_of_the_admins_own_is_left_alone(tmp_path: Path, content: s
         assert await api.token("admin", password)
 
 
+async def test_a_new_database_beside_a_file_that_others_may_read(tmp_path: Path) -> None:
+    (tmp_path / "admin-password").write_text("kept\n")
+    (tmp_path / "admin-password").chmod(0o644)
+    async with lab(tmp_path) as api:
+        assert await api.token("admin", "kept")
+    assert stat.S_IMODE((tmp_path / "admin-password").stat().st_mode) == 0o600
+
+
 async def test_a_new_database_beside_old_files(tmp_path: Path) -> None:
     async with lab(tmp_path) as api:
         before = api.passwords

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import structlog
 
+from cove.identity.authentication import Proof
+from cove.identity.call import Call
 from cove.identity.clouds import render
+from cove.identity.login import parse
+from cove.identity.policy import Caller
 from tests.unit.identity.lab import LOCAL_TOKEN, Lab, by_credential, by_password, by_token, lab
 
 SESAME = "open-sesame-71d3"
@@ -98,3 +102,23 @@ async def test_clouds(api: Lab) -> None:
     assert "cove-demo" not in render("http://192.0.2.1:9696/v3", api.settings.state_dir), "not known here"
     (api.settings.state_dir / "admin-password").unlink()
     assert render("http://192.0.2.1:9696/v3", api.settings.state_dir) == "clouds: {}\n"
+
+
+async def test_what_is_on_its_way_prints_no_secret(api: Lab) -> None:
+    """Tracebacks of tools, and log lines with whole objects, are where secrets get out."""
+    seen: list[str] = []
+    hashed = "$argon2id$hash-of-" + SESAME
+
+    def handler(call: Call) -> None:
+        seen.append(repr(call))
+
+    body = {"user": {"password": SESAME}}
+    request = {"caller": Caller(), "params": {}, "query": [], "base": "", "v3": ""}
+    await api.service.read(handler, **request, body=body, prepared=hashed)
+    seen.append(repr(Proof("u", password_hash=hashed, secret_hash=hashed)))
+    login = parse({"auth": {"identity": by_password("demo", api.passwords["demo"])}})
+    issued = await api.service.authentication.log_in(login, "192.0.2.7", "", with_catalog=False)
+    seen.append(repr(issued))
+    assert len(seen) == 3
+    for secret in (SESAME, hashed, issued.text, api.passwords["demo"]):
+        assert secret not in "".join(seen)

@@ -50,6 +50,32 @@ def test_what_names_no_connection_of_that_version(message: bytes) -> None:
     assert conntrack.parse(4, message) is None
 
 
+class Kernel:
+    """A socket to a kernel that has these connections, of both IP versions."""
+
+    def __init__(self, *bodies: bytes) -> None:
+        self.bodies = bodies
+
+    def send(self, message: bytes) -> None:
+        pass
+
+    def recv(self, size: int) -> bytes:
+        header = struct.Struct("=IHHII")
+        messages = [header.pack(16 + len(b), 256, 0, 1, 0) + b + bytes(-len(b) % 4) for b in self.bodies]
+        return b"".join([*messages, header.pack(20, 3, 0, 1, 0) + bytes(4)])
+
+
+def test_only_connections_of_the_zones_asked_for_are_looked_at() -> None:
+    family = struct.pack("=BBH", 2, 0, 0)
+    kernel = Kernel(
+        family + attribute(1, original(IPV4, TCP), nested=True),
+        *(family + attribute(1, original(IPV4, TCP), nested=True) + attribute(18, bytes([0, zone])) for zone in (1, 2)),
+        family + attribute(18, bytes([0, 2])) + attribute(12, b"\x01\x02\x03\x04"),
+    )
+    for zones, found in (({2}, [2]), ({1, 2}, [1, 2]), ({0, 1}, [0, 1]), ({3}, [])):
+        assert [c.zone for c in conntrack._dump(kernel, 4, zones)] == found  # type: ignore[arg-type]
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_end(data: bytes) -> None:
     assert len(list(conntrack._attributes(data))) <= len(data)

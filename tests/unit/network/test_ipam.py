@@ -291,7 +291,7 @@ TestFreeRanges.settings = settings(max_examples=60, stateful_step_count=40, dead
 
 def test_the_next_free_address_is_one_index_lookup(engine: sa.Engine) -> None:
     with engine.connect() as connection:
-        for statement in (ipam._lowest, ipam._at_or_below, ipam._above):
+        for statement in (ipam._lowest, ipam._at_or_above, ipam._ending_at):
             sql = str(statement.compile(engine))
             plan = connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN {sql}", (SUBNET, "1", "1", 0)[: sql.count("?")]

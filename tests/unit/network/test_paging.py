@@ -10,7 +10,7 @@ import pytest
 
 from cove.network import errors
 from cove.network.controller import LIMIT_MAX, Page
-from tests.unit.network.callers import CALLERS, MINE
+from tests.unit.network.callers import CALLERS, MINE, THEIRS
 from tests.unit.network.fakes import Cloud, cloud
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -222,12 +222,31 @@ async def test_a_page_of_what_is_hidden_leads_on(strict: Cloud) -> None:
     assert [item["description"] for item in (await page(strict, *second.next)).items] == ["2"]
 
 
-async def test_filters_find_nothing_by_what_is_hidden(c: Cloud) -> None:
+async def test_filters_find_nothing_of_others_by_what_is_hidden(c: Cloud) -> None:
     network = await c.network(project_id=MINE)
-    port = await c.port(network, project_id=MINE, **{"binding:host_id": "host-7"})
+    mine = await c.port(network, project_id=MINE, **{"binding:host_id": "host-7"})
+    others = await c.port(network, project_id=THEIRS, **{"binding:host_id": "host-7"})
     query = (("binding:host_id", "host-7"),)
-    assert [found["id"] for found in await c.find("port", *query)] == [port["id"]]
+    assert {found["id"] for found in await c.find("port", *query)} == {mine["id"], others["id"]}
     c.context = CALLERS["member"]
-    assert [found["id"] for found in await c.find("port")] == [port["id"]]
-    assert await c.find("port", *query) == []
-    assert await c.find("port", *query, ("id", port["id"])) == []
+    assert {found["id"] for found in await c.find("port")} == {mine["id"], others["id"]}
+    assert [found["id"] for found in await c.find("port", *query)] == [mine["id"]]
+    assert await c.find("port", *query, ("id", others["id"])) == []
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_pages_of_a_member_are_those_of_all_it_may_see(c: Cloud, reverse: bool) -> None:
+    projects = ("0" * 32, MINE, THEIRS, "f" * 32)
+    for owner in (MINE, THEIRS):
+        network = await c.network(project_id=owner, shared=True)
+        await c.bulk("port", [{"network_id": network["id"], "project_id": project} for project in projects * 3])
+    c.context = CALLERS["member"]
+    whole = [port["id"] for port in await c.find("port")]
+    assert len(whole) == 4 * 3 + 3
+    seen: list[str] = []
+    for _ in range(10):
+        arguments = [("limit", "4"), ("fields", "id"), *([("page_reverse", "true")] if reverse else [])]
+        arguments += [("marker", seen[0] if reverse else seen[-1])] if seen else []
+        found = [port["id"] for port in await c.find("port", *arguments)]
+        seen = [*found, *seen] if reverse else [*seen, *found]
+    assert seen == whole

@@ -11,7 +11,7 @@ import pytest
 
 from cove.network import errors, segments
 from cove.network.tables.network import VLAN_ID_MAX, VXLAN_ID_MAX
-from tests.unit.network.callers import CALLERS
+from tests.unit.network.callers import CALLERS, THEIRS
 from tests.unit.network.fakes import Cloud, cloud
 
 TYPE, PHYSICAL, ID = "provider:network_type", "provider:physical_network", "provider:segmentation_id"
@@ -181,8 +181,10 @@ async def test_a_network_without_an_id_gets_none(c: Cloud, kind: dict[str, Any])
         await c.update("network", network["id"], **{ID: 5})
 
 
-async def test_members_neither_say_nor_see_nor_find_by_them(c: Cloud) -> None:
-    admin, c.context = c.context, CALLERS["member"]
+async def test_members_neither_say_nor_see_them_and_find_only_their_own_by_them(c: Cloud) -> None:
+    admin = c.context
+    others = await c.network(project_id=THEIRS, shared=True)
+    c.context = CALLERS["member"]
     for given in (segment("local"), segment("gre"), segment("vlan", PHYSNET, 9), {ID: 5}):
         with pytest.raises(errors.PolicyNotAuthorized):
             await c.network(**given)
@@ -190,9 +192,10 @@ async def test_members_neither_say_nor_see_nor_find_by_them(c: Cloud) -> None:
     assert not {TYPE, PHYSICAL, ID} & mine.keys()
     with pytest.raises(errors.PolicyNotAuthorized):
         await c.update("network", mine["id"], **segment(None, None, 5))
-    assert await c.find("network", (TYPE, "local")) == []
-    c.context = admin
+    assert {network["id"] for network in await c.find("network")} == {mine["id"], others["id"]}
     assert [network["id"] for network in await c.find("network", (TYPE, "local"))] == [mine["id"]]
+    c.context = admin
+    assert len(await c.find("network", (TYPE, "local"))) == 2
 
 
 FOUND: list[tuple[list[tuple[str, str]], set[str]]] = [

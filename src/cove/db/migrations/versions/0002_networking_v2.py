@@ -60,7 +60,8 @@ def upgrade() -> None:
             Added(sa.Column("propagate_uplink_status", sa.Boolean(), nullable=False), "dns_domain", "true"),
         ],
     )
-    op.create_index("ix_ports_project_id", "ports", ["project_id"], unique=False)
+    op.create_index("ix_ports_project_id_id", "ports", ["project_id", "id"], unique=False)
+    op.create_index("ix_ports_network_id_project_id", "ports", ["network_id", "project_id"], unique=False)
     change_columns(
         "outbox",
         add=[Added(sa.Column("sender", sa.String(length=36), nullable=False), "method", "''")],
@@ -76,7 +77,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """To 0001: what that revision does not know is gone; the rest stays."""
-    op.drop_index("ix_ports_project_id", table_name="ports")
+    op.drop_index("ix_ports_network_id_project_id", table_name="ports")
+    op.drop_index("ix_ports_project_id_id", table_name="ports")
     op.drop_index("ix_subnets_subnetpool_id", table_name="subnets")
     op.drop_index("ix_subnets_project_id", table_name="subnets")
     change_columns("outbox", drop=["sender"], sqlite_autoincrement=True)
@@ -153,8 +155,9 @@ def _offsets_to_text() -> None:
             "ALTER COLUMN first TYPE VARCHAR(32) USING lpad(to_hex(first), 32, '0'), "
             "ALTER COLUMN last TYPE VARCHAR(32) USING lpad(to_hex(last), 32, '0')"
         )
+        _set_key("last")
         return
-    _create_free_ranges(sa.String(length=32))
+    _create_free_ranges(sa.String(length=32), key="last")
     op.execute(
         "INSERT INTO new_free_ranges SELECT subnet_id, printf('%032x', first), printf('%032x', last) "
         "FROM subnet_free_ranges"
@@ -171,7 +174,7 @@ def _offsets_to_numbers() -> None:
         if int(first, 16) <= BIGGEST:
             rows.append({"subnet_id": subnet_id, "first": int(first, 16), "last": min(int(last, 16), BIGGEST)})
     if on_sqlite():
-        _create_free_ranges(sa.BigInteger())
+        _create_free_ranges(sa.BigInteger(), key="first")
         _replace_free_ranges()
     else:
         op.execute("DELETE FROM subnet_free_ranges")
@@ -179,6 +182,8 @@ def _offsets_to_numbers() -> None:
             "ALTER TABLE subnet_free_ranges "
             "ALTER COLUMN first TYPE BIGINT USING 0, ALTER COLUMN last TYPE BIGINT USING 0"
         )
+        _set_key("first")
+    op.create_index("ix_subnet_free_ranges_subnet_id_last", "subnet_free_ranges", ["subnet_id", "last"], unique=True)
     if rows:
         new = sa.table(
             "subnet_free_ranges",
@@ -189,7 +194,15 @@ def _offsets_to_numbers() -> None:
         connection.execute(sa.insert(new), rows)
 
 
-def _create_free_ranges(kind: sa.types.TypeEngine[Any]) -> None:
+def _set_key(column: str) -> None:
+    """The end of a range is its key now, so that taking the first address of it changes no index."""
+    if column == "last":
+        op.drop_index("ix_subnet_free_ranges_subnet_id_last", table_name="subnet_free_ranges")
+    op.drop_constraint("pk_subnet_free_ranges", "subnet_free_ranges", type_="primary")
+    op.create_primary_key("pk_subnet_free_ranges", "subnet_free_ranges", ["subnet_id", column])
+
+
+def _create_free_ranges(kind: sa.types.TypeEngine[Any], *, key: str) -> None:
     op.create_table(
         "new_free_ranges",
         sa.Column("subnet_id", sa.String(length=36), nullable=False),
@@ -198,7 +211,7 @@ def _create_free_ranges(kind: sa.types.TypeEngine[Any]) -> None:
         sa.ForeignKeyConstraint(
             ["subnet_id"], ["subnets.id"], name="fk_subnet_free_ranges_subnet_id", ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("subnet_id", "first", name="pk_subnet_free_ranges"),
+        sa.PrimaryKeyConstraint("subnet_id", key, name="pk_subnet_free_ranges"),
         sqlite_with_rowid=False,
     )
 
@@ -206,7 +219,6 @@ def _create_free_ranges(kind: sa.types.TypeEngine[Any]) -> None:
 def _replace_free_ranges() -> None:
     op.drop_table("subnet_free_ranges")
     op.rename_table("new_free_ranges", "subnet_free_ranges")
-    op.create_index("ix_subnet_free_ranges_subnet_id_last", "subnet_free_ranges", ["subnet_id", "last"], unique=True)
 
 
 # --- the new tables --------------------------------------------------------------------------------------------------
