@@ -16,6 +16,12 @@ import pytest
 from .cloud import Cloud
 from .conformance.calls import PROJECTS
 
+# what the SDK will drop one day is its users' business
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]
+
 Connection = Any
 Kept = dict[str, Any]
 

@@ -244,8 +244,8 @@ class CorePlugin:
     ) -> list[Object]:
         """Those of the objects that the caller may see (`always`: all, it wrote them), and of them what it may see.
 
-        `asked`: attributes that it filtered by. Another project's object where it may not see them is none that it could
-        have found; its own it finds (as in Neutron).
+        `asked`: attributes that it filtered by. Another project's object where it may not see them is none that it
+        could have found; its own it finds (as in Neutron).
         """
         policy, context, name = self.config.policy, reading.context, resource.name
         facts = {} if context.is_admin else parents.facts(reading, resource, items)

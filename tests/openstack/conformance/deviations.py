@@ -109,7 +109,6 @@ DEVIATIONS = (
     Deviation(ANY, ANY, "network*: additional key is_default", "Neutron shows it with routers only; clients know it"),
     Deviation(ANY, ANY, "port*: additional key ip_allocation", "Neutron shows it with segments only; clients know it"),
     Deviation(ANY, ANY, "status 4?? *, not 5?? *", "Neutron fails where the request is wrong"),
-    Deviation("extension: *", ANY, "extension.description *", "prose, which everybody words for themselves"),
     Deviation(ANY, "* ports*", "port.binding:vif_* *", "Cove binds every port to a bridge of its own"),
     Deviation(ANY, "* ports*", "port.binding:vif_details: *", "Cove binds every port to a bridge of its own"),
 )

@@ -109,6 +109,8 @@ class Normaliser:
                 granted |= self._asked
                 asked = granted
             shown = {name: self._value(name, value[name], asked) for name in sorted(set(value) - INTERNAL)}
+            if key == "extension":
+                shown["description"] = "<text>"
             if isinstance(revision, int) and isinstance(whose, str):
                 shown["revision_number"] = self._revision(whose, revision)
             return shown

@@ -98,4 +98,4 @@ def test_a_directory_that_anybody_may_write_to_keeps_no_secrets(tmp_path: Path, 
     directories[setting].mkdir()
     directories[setting].chmod(mode)
     with pytest.raises(CoveError, match=f"{setting}.*anybody may write"):
-        make_directories(Settings(**directories))
+        make_directories(Settings(state_dir=directories["state_dir"], run_dir=directories["run_dir"]))

@@ -195,7 +195,8 @@ MODES = st.sampled_from([(None, None), (SLAAC, SLAAC), (STATELESS, STATELESS), (
 def test_a_client_has_at_most_one_line_of_each_version(fixed, mode, mode_b, with_options):
     options = (ExtraDhcpOpt("bootfile-url", "tftp://x", 6),) if with_options else ()
     item = six(*fixed, extra_dhcp_opts=options)
-    found = entries(item, subnet(), subnet_6(*mode), subnet_6(*mode_b, SUBNET_6B, "fd77:2::/64"))
+    second = subnet_6(mode_b[0], mode_b[1], SUBNET_6B, "fd77:2::/64")
+    found = entries(item, subnet(), subnet_6(mode[0], mode[1]), second)
     clients = [entry.client for entry in found.hosts]
     assert len(clients) == len(set(clients)) == len({entry.key for entry in found.hosts})
     assert set(found.names) == {address for _, address in fixed}

@@ -29,7 +29,7 @@ def read_needs(data: bytes) -> Needs:
     """What the ELF file needs. Raises ValueError if it is none, or malformed."""
     try:
         return _read_needs(data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise ValueError(f"malformed ELF file: {error}") from None
 
 
