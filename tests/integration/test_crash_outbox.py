@@ -97,5 +97,5 @@ async def test_a_kill_between_commit_and_cast_loses_nothing(tmp_path: Path, seed
         assert numbers == sorted(numbers)
         # No address was lost or given twice: what is free and what is taken make up the pool.
         free = await c.rows("SELECT first, last FROM subnet_free_ranges")
-        assert sum(last - first + 1 for first, last in free) + len(stored) == 65533
+        assert sum(int(last, 16) - int(first, 16) + 1 for first, last in free) + len(stored) == 65533
         assert len(set(stored.values())) == len(stored)

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "cove"
 
-COMMON = {"config", "errors", "timeline"}
+COMMON = {"config", "errors", "tasks", "timeline"}
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "messenger": {"wire"},

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
 OBJECT: Json = {"type": "object"}
 ID_IN_PATH: Json = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^/]+$"}
-TAG: Json = {"type": "string", "minLength": 1, "maxLength": tags.TAG_LENGTH_MAX}
+TAG: Json = {"type": "string", "maxLength": tags.TAG_LENGTH_MAX}
 TAGS: Json = {
     "type": "object",
     "properties": {"tags": {"type": "array", "items": TAG, "uniqueItems": True, "maxItems": tags.TAGS_MAX}},

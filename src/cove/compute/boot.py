@@ -102,10 +102,8 @@ async def _make_disk(job: Job) -> None:
     runtime.disk_made = True  # recorded before it is true: what is not there is not minded when it is undone
     await job.tools.records.save(server)
     try:
-        await asyncio.wait_for(
-            disks.create(runtime.disk_pool, runtime.disk_name, server.disk_bytes, source_image=server.image),
-            job.tools.patience.disk_s,
-        )
+        async with asyncio.timeout(job.tools.patience.disk_s):
+            await disks.create(runtime.disk_pool, runtime.disk_name, server.disk_bytes, source_image=server.image)
     except DiskExists:
         runtime.disk_made = False  # somebody else was faster: it is not the server's to remove
         raise

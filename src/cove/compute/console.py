@@ -47,7 +47,8 @@ async def attach(socket_path: Path, stdin_fd: int, stdout_fd: int, escape: bytes
     terminal at a time may be attached).
     """
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(socket_path)), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(str(socket_path))
     except FileNotFoundError:
         raise ConsoleError(f"no console at {socket_path}: is the server running?") from None
     except (TimeoutError, BlockingIOError):
@@ -60,7 +61,8 @@ async def attach(socket_path: Path, stdin_fd: int, stdout_fd: int, escape: bytes
     finally:
         writer.close()
         try:
-            await asyncio.wait_for(writer.wait_closed(), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await writer.wait_closed()
         except (OSError, TimeoutError):
             pass
 
@@ -92,7 +94,8 @@ async def _keys(writer: asyncio.StreamWriter, stdin_fd: int, escape: bytes) -> s
         before, found, _ = data.partition(escape) if escape else (data, b"", b"")
         try:
             writer.write(before)
-            await asyncio.wait_for(writer.drain(), WRITE_TIMEOUT_S)
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await writer.drain()
         except (OSError, TimeoutError):
             return "guest"
         if found:

@@ -157,9 +157,9 @@ class Firewall:
         losses, zones = table.losses, table.zones()
         if zones:
             doomed = functools.partial(_forbidden, _Judge(table))
-            work = asyncio.to_thread(conntrack.forget, doomed, zones=zones, namespace=self._namespace)
             try:
-                count = await asyncio.wait_for(work, CONNTRACK_TIMEOUT_S)
+                async with asyncio.timeout(CONNTRACK_TIMEOUT_S):
+                    count = await asyncio.to_thread(conntrack.forget, doomed, zones=zones, namespace=self._namespace)
             except (OSError, CoveError) as error:
                 log.error("firewall.forget", error=str(error) or type(error).__name__)
             else:

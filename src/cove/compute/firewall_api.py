@@ -96,9 +96,8 @@ class HttpFirewallApi:
     async def _get(self, path: str, key: str, arguments: list[tuple[str, str]]) -> list[Shown]:
         what = f"GET /v2.0/{path}"
         try:
-            response = await asyncio.wait_for(
-                self._client.get(f"/v2.0/{path}", params=httpx.QueryParams(tuple(arguments))), REQUEST_TIMEOUT_S
-            )
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                response = await self._client.get(f"/v2.0/{path}", params=httpx.QueryParams(tuple(arguments)))
         except TimeoutError:
             raise NetworkApiError(f"{what}: no answer after {REQUEST_TIMEOUT_S:.0f} s") from None
         except httpx.HTTPError as error:

@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from cove import tasks
 from cove.bus import Bus, Subscription
 from cove.compute.firewall import Firewall
 from cove.compute.firewall_api import FirewallApi, Shown
@@ -101,10 +102,13 @@ class FirewallSync:
             return
         try:
             await self.compare()
-        except FirewallError:
+        except Exception as error:
             self._overflow = True
+            self._idle.clear()
             self._wake.set()
-            raise
+            if isinstance(error, FirewallError):
+                raise
+            raise FirewallError(f"security groups are not known: {error!r}") from error
 
     async def close(self) -> None:
         """Stop following changes. What is in force stays so."""
@@ -112,10 +116,7 @@ class FirewallSync:
         if subscription is not None:
             await subscription.close()
         worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+        await tasks.end([worker])
 
     async def destroy(self) -> None:
         """Stop, and leave nothing behind: no guest runs any more. Raises FirewallError."""
@@ -164,7 +165,8 @@ class FirewallSync:
 
     async def settled(self, timeout_s: float = 30.0) -> None:
         """Wait until what has been noticed is in force. Raises TimeoutError."""
-        await asyncio.wait_for(self._idle.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await self._idle.wait()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -172,7 +174,8 @@ class FirewallSync:
         pause_s = RETRY_S
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, next_check - loop.time()))
+                async with asyncio.timeout_at(next_check):
+                    await self._wake.wait()
             try:
                 if self._overflow or loop.time() >= next_check:
                     self._overflow = False

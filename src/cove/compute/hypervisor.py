@@ -271,13 +271,15 @@ class QemuHypervisor:
                     async with asyncio.timeout(grace_s + MONITOR_TIMEOUT_S):
                         async with monitor(self.paths(instance_id).qmp_socket, timeout_s=MONITOR_TIMEOUT_S) as qmp:
                             await qmp.power_button()
-                        await asyncio.wait_for(process.wait(), grace_s)
+                        async with asyncio.timeout(grace_s):
+                            await process.wait()
                         return
                 except (MonitorError, TimeoutError) as error:
                     log.info("hypervisor.power_button", instance=instance_id, error=str(error) or "no reaction")
             process.send_signal(signal.SIGKILL)
             try:
-                await asyncio.wait_for(process.wait(), KILL_TIMEOUT_S)
+                async with asyncio.timeout(KILL_TIMEOUT_S):
+                    await process.wait()
             except TimeoutError:
                 raise HypervisorError(f"QEMU (pid {process.pid}) does not end: is it stuck in the kernel?") from None
         finally:

@@ -389,9 +389,8 @@ class HttpNetworkApi:
     async def _request(self, method: str, path: str, **arguments: Any) -> Any:
         what = f"{method} /v2.0/{path}"
         try:
-            response = await asyncio.wait_for(
-                self._client.request(method, f"/v2.0/{path}", **arguments), REQUEST_TIMEOUT_S
-            )
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                response = await self._client.request(method, f"/v2.0/{path}", **arguments)
         except TimeoutError:
             raise NetworkApiError(f"{what}: no answer after {REQUEST_TIMEOUT_S:.0f} s") from None
         except httpx.HTTPError as error:

@@ -55,7 +55,8 @@ async def _run(arguments: Sequence[str], namespace: str | None, lines: Sequence[
         raise NftError(f"{argv[0]} is not installed: apt-get install nftables") from None
     script = "".join(f"{line}\n" for line in lines).encode()
     try:
-        out, err = await asyncio.wait_for(process.communicate(script), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            out, err = await process.communicate(script)
     except TimeoutError:
         raise NftError(f"nft: no end after {TIMEOUT_S:.0f} s") from None
     finally:

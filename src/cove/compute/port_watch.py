@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from cove import tasks
 from cove.bus import Bus, Subscription
 from cove.compute.network_api import NetworkApi, Port, PortNotFound
 from cove.errors import CoveError
@@ -67,9 +68,7 @@ class PortWatch:
         if subscription is not None:
             await subscription.close()
         worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
+        await tasks.end([worker])
 
     def look_at(self, port_id: str) -> None:
         """The port is watched from now on: it may have changed before."""

@@ -41,7 +41,8 @@ class Monitor:
     ) -> Any:
         """Run a command and return its answer. Raises MonitorError."""
         try:
-            return await asyncio.wait_for(self._client.execute(name, arguments), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self._client.execute(name, arguments)
         except TimeoutError:
             raise MonitorError(f"{self._path}: no answer to {name} after {timeout_s:.0f} s") from None
         except (QMPError, OSError, EOFError) as error:
@@ -65,7 +66,8 @@ async def monitor(path: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> AsyncI
     """Connect to the monitor on this socket for the length of the block. Raises MonitorError if that fails."""
     client = QMPClient("cove")
     try:
-        await asyncio.wait_for(client.connect(str(path)), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await client.connect(str(path))
     except TimeoutError:
         raise MonitorError(f"{path}: the monitor does not answer (it takes one client at a time)") from None
     except (QMPError, OSError, EOFError) as error:
@@ -75,6 +77,7 @@ async def monitor(path: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> AsyncI
     finally:
         # A QEMU that has exited meanwhile ends the connection first: expected, and of no interest.
         try:
-            await asyncio.wait_for(client.disconnect(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await client.disconnect()
         except (TimeoutError, QMPError, OSError, EOFError):
             pass

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from cove import tasks
 from cove.bus import Bus
 from cove.compute import boot, steps
 from cove.compute.boot import RUN
@@ -56,11 +57,7 @@ class RunningGuests:
     async def close(self) -> None:
         """Look after nobody; they run on."""
         await self._port_watch.close()
-        housekeeper = [self._housekeeper] if self._housekeeper else []
-        tasks = [*self._watchers.values(), *self._companions.values(), *housekeeper]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end([*self._watchers.values(), *self._companions.values(), self._housekeeper])
         self._watchers.clear()
         self._companions.clear()
         self._by_port.clear()
@@ -94,11 +91,7 @@ class RunningGuests:
     async def unwatch(self, server: Server) -> None:
         """Its guest is about to be ended, if it runs at all: nobody is to notice. The server's lock is held."""
         self._forget_port(server)
-        found = [tasks.pop(server.id, None) for tasks in (self._watchers, self._companions)]
-        tasks = [task for task in found if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end([owned.pop(server.id, None) for owned in (self._watchers, self._companions)])
 
     def _forget_port(self, server: Server) -> None:
         if server.port_id is not None:

@@ -126,7 +126,8 @@ async def undo(job: Job, steps: Sequence[Step]) -> list[str]:
         if step.undo is None:
             continue
         try:
-            await asyncio.wait_for(step.undo(job), UNDO_TIMEOUT_S)
+            async with asyncio.timeout(UNDO_TIMEOUT_S):
+                await step.undo(job)
         except Exception as error:
             unexpected = not isinstance(error, CoveError)
             log.error("boot.undo_failed", server=job.server.id, step=step.name, error=str(error), exc_info=unexpected)

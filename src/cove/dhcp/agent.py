@@ -20,6 +20,7 @@ from uuid import UUID
 
 import structlog
 
+from cove import tasks
 from cove.bus import Bus, BusError, Handler, Subscription
 from cove.config import Settings
 from cove.dhcp.cache import NetworkCache
@@ -145,10 +146,7 @@ class DhcpAgent:
         if self._subscription is not None:
             await self._subscription.close()
             self._subscription = None
-        tasks = [*self._tasks, *(task for _, task in self._workers.values())]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end([*self._tasks, *(task for _, task in self._workers.values())])
         self._tasks.clear()
 
     def _close_watch(self) -> None:
@@ -247,7 +245,8 @@ class DhcpAgent:
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
-                await asyncio.wait_for(queue.put(event), QUEUE_WAIT_S)
+                async with asyncio.timeout(QUEUE_WAIT_S):
+                    await queue.put(event)
         except TimeoutError:
             log.error("a network's queue is full: event dropped, resync", network_id=network_id)
             self.schedule_resync(network_id)
@@ -329,7 +328,8 @@ class DhcpAgent:
         while True:
             self._resync_wanted.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._resync_wanted.wait(), self._resync.wait_s(time.monotonic()))
+                async with asyncio.timeout(self._resync.wait_s(time.monotonic())):
+                    await self._resync_wanted.wait()
             for key in self._resync.take(time.monotonic()):
                 try:
                     if key is None:

@@ -247,7 +247,8 @@ async def disable_tx_checksum_offload(name: str, *, namespace: str | None = None
         with namespaces.open_socket(namespace, socket.AF_INET, socket.SOCK_DGRAM) as sock:
             _ethtool(sock, name, value)
 
-    await asyncio.wait_for(asyncio.to_thread(ioctl), REQUEST_TIMEOUT_S)
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        await asyncio.to_thread(ioctl)
 
 
 # -- on the worker thread -------------------------------------------------------------------------------------------
@@ -255,7 +256,8 @@ async def disable_tx_checksum_offload(name: str, *, namespace: str | None = None
 
 async def _request(namespace: str | None, function: Callable[[Any], T]) -> T:
     loop = asyncio.get_running_loop()
-    return await asyncio.wait_for(loop.run_in_executor(_executor, _run, namespace, function), REQUEST_TIMEOUT_S)
+    async with asyncio.timeout(REQUEST_TIMEOUT_S):
+        return await loop.run_in_executor(_executor, _run, namespace, function)
 
 
 def _run(namespace: str | None, function: Callable[[Any], T]) -> T:

@@ -165,7 +165,8 @@ def run_blocking(name: str | None, function: Callable[[], T]) -> T:
 
 async def run(name: str | None, function: Callable[[], T], *, timeout_s: float = RUN_TIMEOUT_S) -> T:
     """As run_blocking, without blocking the event loop. Raises also TimeoutError (the function then still runs)."""
-    return await asyncio.wait_for(asyncio.to_thread(run_blocking, name, function), timeout_s)
+    async with asyncio.timeout(timeout_s):
+        return await asyncio.to_thread(run_blocking, name, function)
 
 
 def open_socket(name: str | None, family: int, kind: int, protocol: int = 0) -> socket.socket:

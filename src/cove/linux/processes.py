@@ -137,7 +137,8 @@ class Process:
                 self._reap()
                 return
             try:
-                await asyncio.wait_for(self.wait(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await self.wait()
                 return
             except TimeoutError:
                 log.warning("process does not end", pid=self.pid, signal=number.name, waited_s=limit_s)

@@ -18,6 +18,7 @@ from tests.integration.compute.firewall_world import Host, World, icmp6_frame, u
 
 ANY_OUT = (Rule(EGRESS, 4), Rule(EGRESS, 6))
 TCP, UDP = 6, 17
+HANDS_OVER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @dataclass
@@ -79,6 +80,8 @@ async def lan(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
     with world(3) as made:
         if request.param is Tracking.BRIDGE and await find_tracking(namespace=made.namespace) is not Tracking.BRIDGE:
             pytest.skip("this kernel does not track connections in its bridges (nf_conntrack_bridge, nft_meta_bridge)")
+        if request.param is Tracking.IP_HOOKS and not HANDS_OVER.exists():
+            pytest.skip("this kernel does not hand bridged frames to its IP hooks (br_netfilter)")
         firewall = Firewall(tmp_path, namespace=made.namespace, tracking=request.param)
         yield Lan(made, firewall, {}, {}, {})
 

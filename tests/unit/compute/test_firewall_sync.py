@@ -369,6 +369,21 @@ async def test_a_rule_that_makes_no_sense_is_no_ones_problem_but_its_own(world: 
     assert world.rules("group_ingress_g1") == ["meta protocol ip meta l4proto 17 accept"]
 
 
+async def test_an_answer_that_makes_no_sense_keeps_nobody_from_starting(world: World) -> None:
+    again = FirewallSync(world.firewall, world.api)
+    whole = world.api.all_ports["p1"]
+    world.api.all_ports["p1"] = {"id": "p1"}
+    try:
+        with pytest.raises(FirewallError, match="port_security_enabled"):
+            await again.start([GUEST])
+        world.api.all_ports["p1"] = whole
+        await again.settled()
+    finally:
+        await again.close()
+    assert world.elements("from_guests")
+    world.as_if_new()
+
+
 async def test_a_guest_that_cannot_be_protected_again_is_still_looked_after(world: World) -> None:
     await world.sync.protect(GUEST)
     world.api.broken = True

@@ -74,7 +74,8 @@ async def run(*argv: str, cwd: Path | None = None, timeout_s: float = COMMAND_TI
     except FileNotFoundError:
         raise GuestBuildError(f"{argv[0]} is not installed") from None
     try:
-        out, err = await asyncio.wait_for(process.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate()
     except TimeoutError:
         raise GuestBuildError(f"{' '.join(argv)}: no end after {timeout_s:.0f} s") from None
     finally:

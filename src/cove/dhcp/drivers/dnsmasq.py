@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 
+from cove import tasks
 from cove.dhcp.drivers import dnsmasq_args, hostfiles
 from cove.dhcp.drivers.base import Exchange, ExchangeCallback, ExitCallback, PortChange, Served, ServedNetwork
 from cove.dhcp.drivers.dnsmasq_files import FILE_MODE, SUBNETS, NetworkDirectory
@@ -361,11 +362,9 @@ class Dnsmasq:
         return task
 
     async def _cancel_tasks(self) -> None:
-        tasks = [task for task in (self._reload_task, self._readable_task) if task is not None]
+        ending = (self._reload_task, self._readable_task)
         self._reload_task = self._readable_task = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(ending)
 
     # -- log and files -----------------------------------------------------------------------------------------
 
