@@ -61,9 +61,7 @@ STANDARD = (
 )
 
 STANDARD_TAGGED_AT_CREATION = tuple(
-    dataclasses.replace(_TAGS, post=True, convert=v.list_of(v.text(255), 50))
-    if attribute is _TAGS
-    else attribute
+    dataclasses.replace(_TAGS, post=True, convert=v.list_of(v.text(255), 50)) if attribute is _TAGS else attribute
     for attribute in STANDARD
 )
 """The same, where the tags can be given at creation (extension tag-ports-during-bulk-creation)."""
