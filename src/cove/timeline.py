@@ -62,10 +62,12 @@ class Timeline:
         waiters = self._waiters.setdefault(object_id, [])
         if len(waiters) >= WAITERS_PER_OBJECT_MAX:
             raise RuntimeError(f"more than {WAITERS_PER_OBJECT_MAX} waiters for {object_id}")
-        entry = (step, asyncio.get_running_loop().create_future())
+        marked: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        entry = (step, marked)
         waiters.append(entry)
         try:
-            return await asyncio.wait_for(entry[1], timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await marked
         finally:
             waiters.remove(entry)
             if not waiters:

@@ -194,7 +194,8 @@ class LocalBus:
         except asyncio.QueueFull:
             pass
         try:
-            await asyncio.wait_for(queue.put(message), self._queue_wait_s)
+            async with asyncio.timeout(self._queue_wait_s):
+                await queue.put(message)
         except TimeoutError:
             raise QueueFull(
                 f"queue {name} has held {self._queue_messages_max} messages for {self._queue_wait_s:g} s: "

@@ -85,7 +85,8 @@ class ApiService:
         while self._stops:
             name, stop = self._stops.pop()
             try:
-                await asyncio.wait_for(stop(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await stop()
             except Exception:
                 log.exception("stop_failed", part=name)
         log.info("stopped")

@@ -74,13 +74,15 @@ class HttpServer:
         )  # fmt: skip
         self._server = server = ApiServer(config)
         self._serving = asyncio.create_task(self._serve(server), name="api")
-        await asyncio.wait_for(server.listening.wait(), START_TIMEOUT_S)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await server.listening.wait()
 
     async def stop(self) -> None:
         """Finish the requests that are under way, for a moment. May be called again."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            await asyncio.wait_for(self._serving, STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._serving
         self._listener.close()
 
     async def _serve(self, server: ApiServer) -> None:

@@ -262,7 +262,8 @@ def hold(service: Service, uri: str, end: Callable[[], Awaitable[None]]) -> Resp
         yield msgspec.json.encode({"uri": uri}) + b"\n"
         while not service.stop_requested.is_set():
             try:
-                await asyncio.wait_for(service.stop_requested.wait(), EXPORT_HEARTBEAT_S)
+                async with asyncio.timeout(EXPORT_HEARTBEAT_S):
+                    await service.stop_requested.wait()
             except TimeoutError:
                 yield b"{}\n"
         yield msgspec.json.encode({"error": "the server is stopping"}) + b"\n"

@@ -176,7 +176,8 @@ class Service:
         while self._stops:
             name, stop = self._stops.pop()
             try:
-                await asyncio.wait_for(stop(), 60)
+                async with asyncio.timeout(60):
+                    await stop()
             except Exception:
                 log.exception("stop_failed", part=name)
         if self._pid_file.held:  # else the files are another server's

@@ -250,6 +250,7 @@ async def _room(semaphore: asyncio.Semaphore, what: str) -> None:
         await semaphore.acquire()
         return
     try:
-        await asyncio.wait_for(semaphore.acquire(), WAIT_FOR_ROOM_S)
+        async with asyncio.timeout(WAIT_FOR_ROOM_S):
+            await semaphore.acquire()
     except TimeoutError:
         raise DatabaseBusy(f"the database is busy: no {what} finished in {WAIT_FOR_ROOM_S:.0f} s") from None

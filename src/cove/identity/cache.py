@@ -88,7 +88,8 @@ class TokenCache:
                 await self._room.acquire()
             else:
                 try:
-                    await asyncio.wait_for(self._room.acquire(), READ_S_MAX)
+                    async with asyncio.timeout(READ_S_MAX):
+                        await self._room.acquire()
                 except TimeoutError:
                     raise DatabaseBusy(f"no unknown token was looked for in {READ_S_MAX:.0f} s") from None
             try:

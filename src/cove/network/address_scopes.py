@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from cove.db.idlist import ids_parameter, in_ids
 from cove.network import errors, rbac_policies
-from cove.network.context import RequestContext
 from cove.network.models import address_scopes, subnetpools, subnets
 from cove.network.resource import Object, Resource
 from cove.network.rows import Row, new_row
@@ -60,19 +59,6 @@ def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
     return [address_scope_dict(row, sharing[row["id"]].shared) for row in rows]
 
 
-def scope(context: RequestContext) -> sa.ColumnElement[bool]:
-    """One's own, and those that are shared with one."""
-    return sa.or_(
-        address_scopes.c.project_id == context.project_id,
-        address_scopes.c.id.in_(rbac_policies.shared_with(context, "address_scope")),
-    )
-
-
-def _shared_filter(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    shared = address_scopes.c.id.in_(rbac_policies.shared_with(reading.context, "address_scope"))
-    return sa.or_(sa.false(), *(shared if value is True else ~shared for value in values if isinstance(value, bool)))
-
-
 def create(tx: Transaction, scope_id: str, values: dict[str, Any]) -> Object:
     """Make an address scope."""
     row = new_row(ADDRESS_SCOPE, address_scopes, scope_id, values, tx.now_text)
@@ -108,13 +94,13 @@ def delete(tx: Transaction, row: Row) -> Object:
     return gone
 
 
-_FILTERS: Mapping[str, Any] = {"shared": _shared_filter}
+_FILTERS: Mapping[str, Any] = {"shared": rbac_policies.shared_filter("address_scope")}
 
 RESOURCE = Resource(
     attributes=ADDRESS_SCOPE,
     table=address_scopes,
     view=view,
-    scope=scope,
+    scope=rbac_policies.own_or_shared("address_scope"),
     create=create,
     update=update,
     delete=delete,

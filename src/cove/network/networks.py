@@ -12,13 +12,13 @@ from cove.db.idlist import ids_parameter, in_ids
 from cove.network import addresses, errors, notifier, queries, rbac_policies, segments, tags
 from cove.network.address_scopes import scopes_of_networks
 from cove.network.availability_zones import check_zones, zones_of_networks
-from cove.network.context import RequestContext
 from cove.network.models import ip_allocations, networks, ports, subnets
 from cove.network.rbac_policies import Sharing
 from cove.network.resource import Object, Resource
 from cove.network.rows import ACTIVE, Row, new_row, standard
 from cove.network.subnet_rules import check_mtu
 from cove.network.tables.network import NETWORK
+from cove.network.tables.rbac_policy import EXTERNAL, SHARED
 from cove.network.transaction import Reading, Transaction
 
 OWNER_DHCP = "network:dhcp"
@@ -114,18 +114,8 @@ def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
     ]
 
 
-def scope(context: RequestContext) -> sa.ColumnElement[bool]:
-    """One's own networks, and those that are shared with one or lead outside for one."""
-    return sa.or_(
-        networks.c.project_id == context.project_id,
-        networks.c.id.in_(rbac_policies.shared_with(context, "network")),
-        networks.c.id.in_(rbac_policies.shared_with(context, "network", "access_as_external")),
-    )
-
-
-def _shared_filter(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    shared = networks.c.id.in_(rbac_policies.shared_with(reading.context, "network"))
-    return sa.or_(sa.false(), *(shared if value is True else ~shared for value in values if isinstance(value, bool)))
+scope = rbac_policies.own_or_shared("network", SHARED, EXTERNAL)
+"""One's own networks, and those that are shared with one or lead outside for one."""
 
 
 # --- transactions ----------------------------------------------------------------------------------------------------
@@ -272,7 +262,7 @@ def _check_default(tx: Transaction, network_id: str, *, external: bool) -> None:
         raise errors.DefaultExternalNetworkExists(net_id=other[0])
 
 
-_FILTERS: Mapping[str, Any] = {"shared": _shared_filter, **tags.filters(networks)}
+_FILTERS: Mapping[str, Any] = {"shared": rbac_policies.shared_filter("network"), **tags.filters(networks)}
 
 RESOURCE = Resource(
     attributes=NETWORK,

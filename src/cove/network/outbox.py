@@ -125,7 +125,8 @@ class Dispatcher:
         if not self._tasks:
             return
         try:
-            await asyncio.wait_for(self._idle.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._idle.wait()
         except TimeoutError:
             log.warning("outbox not empty at stop; the rest is sent at the next start", waiting=len(self._memory))
         for task in self._tasks:
@@ -148,7 +149,8 @@ class Dispatcher:
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until every entry committed so far has been sent, or left to others. Raises TimeoutError."""
-        await asyncio.wait_for(self._idle.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await self._idle.wait()
 
     def _heard_news(self) -> None:
         if self._bus.reaches(Target(DHCP_AGENT_TOPIC)):

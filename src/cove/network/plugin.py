@@ -151,7 +151,7 @@ class CorePlugin:
         return await self.read(context, run)
 
     async def find(self, context: RequestContext, name: str, query: ListQuery, fields: Collection[str] = ()) -> Found:
-        """The objects that match, as the caller may see them. One that matches by what it may not see is left out."""
+        """The objects that match, as the caller may see them. Another's that matches by what is hidden is left out."""
         resource = RESOURCES[name]
         prepare = resource.prepare
         if prepare is not None and await self.read(context, lambda reading: prepare.needed(reading, query.filters)):

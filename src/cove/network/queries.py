@@ -158,6 +158,12 @@ def _matches(column: sa.Column[Any], values: Sequence[Any]) -> sa.ColumnElement[
     return column.in_(list(values)) if values else sa.false()
 
 
+def one_of(condition: sa.ColumnElement[bool], values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """Rows for which a condition is as one of the values says. One that is neither true nor false matches nothing."""
+    wanted = (condition if value else ~condition for value in values if isinstance(value, bool))
+    return sa.or_(sa.false(), *wanted)
+
+
 def _ordered(column: sa.Column[Any], ascending: bool) -> sa.ColumnElement[Any]:
     """Nulls count as smallest, on every engine; so `_after` can say what follows them."""
     direction = column.asc() if ascending else column.desc()

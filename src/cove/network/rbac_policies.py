@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cove.db import locks
 from cove.db.idlist import ids_parameter, in_ids
-from cove.network import errors, quotas
+from cove.network import errors, queries, quotas
 from cove.network.context import RequestContext
 from cove.network.models import (
     address_scopes,
@@ -28,7 +28,7 @@ from cove.network.models import (
     subnetpools,
     subnets,
 )
-from cove.network.resource import Object, Resource
+from cove.network.resource import Filter, Object, Resource, Scope
 from cove.network.rows import Row
 from cove.network.tables.rbac_policy import ACTIONS, EVERYONE, EXTERNAL, RBAC_POLICY, SHARED
 from cove.network.transaction import Reading, Transaction
@@ -99,6 +99,27 @@ def shared_with(context: RequestContext, object_type: str, action: str = SHARED)
     return sa.select(_c.object_id).where(
         _c.target_project.in_((EVERYONE, context.project_id)), _c.object_type == object_type, _c.action == action
     )
+
+
+def own_or_shared(object_type: str, *actions: str) -> Scope:
+    """The scope of a kind that can be shared: a project's own objects, and those it was given access to."""
+    table = _TABLES[object_type]
+
+    def scope(context: RequestContext) -> sa.ColumnElement[bool]:
+        given = (table.c.id.in_(shared_with(context, object_type, action)) for action in actions or (SHARED,))
+        return sa.or_(table.c.project_id == context.project_id, *given)
+
+    return scope
+
+
+def shared_filter(object_type: str, column: sa.Column[Any] | None = None) -> Filter:
+    """The filter `shared`: whether the object whose id the column holds (its own row's, unless said) is shared."""
+    object_id = _TABLES[object_type].c.id if column is None else column
+
+    def shared(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
+        return queries.one_of(object_id.in_(shared_with(reading.context, object_type)), values)
+
+    return shared
 
 
 def sharing_of(reading: Reading, object_type: str, ids: Iterable[str]) -> Mapping[str, Sharing]:

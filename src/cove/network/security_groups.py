@@ -186,12 +186,7 @@ def _listed_project(context: RequestContext, filters: Mapping[str, Sequence[Any]
 # --- the resource ----------------------------------------------------------------------------------------------------
 
 
-def scope(context: RequestContext) -> sa.ColumnElement[bool]:
-    """Groups of the caller's project, and those that are shared with it."""
-    return sa.or_(
-        security_groups.c.project_id == context.project_id,
-        security_groups.c.id.in_(rbac_policies.shared_with(context, OBJECT_TYPE)),
-    )
+scope = rbac_policies.own_or_shared(OBJECT_TYPE)
 
 
 def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
@@ -320,11 +315,6 @@ def _refuse_used(tx: Transaction, group_id: str, reason: str) -> None:
         raise errors.SecurityGroupInUse(id=group_id, reason=reason)
 
 
-def _shared_filter(reading: Reading, wanted: Sequence[Any]) -> sa.ColumnElement[bool]:
-    shared = security_groups.c.id.in_(rbac_policies.shared_with(reading.context, OBJECT_TYPE))
-    return sa.or_(*(shared if value else sa.not_(shared) for value in wanted))
-
-
 # --- the groups of ports ---------------------------------------------------------------------------------------------
 
 
@@ -425,7 +415,7 @@ RESOURCE = Resource(
     create=create,
     update=update,
     delete=delete,
-    filters={"shared": _shared_filter, **tags.filters(security_groups)},
+    filters={"shared": rbac_policies.shared_filter(OBJECT_TYPE), **tags.filters(security_groups)},
     tagged=True,
     prepare=PREPARE,
 )

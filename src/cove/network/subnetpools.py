@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from cove.db import locks
 from cove.network import address_scopes, errors, prefixes, queries, rbac_policies, tags
-from cove.network.context import RequestContext
 from cove.network.ipam import IPNetwork, Range, network_of
 from cove.network.models import subnetpools, subnets
 from cove.network.resource import Object, Resource
@@ -80,19 +79,6 @@ def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
     sharing = rbac_policies.sharing_of(reading, "subnetpool", ids)
     tags_of = tags.of(reading, "subnetpool", ids)
     return [subnetpool_dict(row, sharing[row["id"]].shared, tags_of.get(row["id"], [])) for row in rows]
-
-
-def scope(context: RequestContext) -> sa.ColumnElement[bool]:
-    """One's own, and those that are shared with one."""
-    return sa.or_(
-        subnetpools.c.project_id == context.project_id,
-        subnetpools.c.id.in_(rbac_policies.shared_with(context, "subnetpool")),
-    )
-
-
-def _shared_filter(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    shared = subnetpools.c.id.in_(rbac_policies.shared_with(reading.context, "subnetpool"))
-    return sa.or_(sa.false(), *(shared if value is True else ~shared for value in values if isinstance(value, bool)))
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -318,13 +304,13 @@ def taken(tx: Transaction, pool_id: str) -> list[Range]:
     return prefixes.ranges_of(ipaddress.ip_network(cidr) for cidr, _ in rows)
 
 
-_FILTERS: Mapping[str, Any] = {"shared": _shared_filter, **tags.filters(subnetpools)}
+_FILTERS: Mapping[str, Any] = {"shared": rbac_policies.shared_filter("subnetpool"), **tags.filters(subnetpools)}
 
 RESOURCE = Resource(
     attributes=SUBNETPOOL,
     table=subnetpools,
     view=view,
-    scope=scope,
+    scope=rbac_policies.own_or_shared("subnetpool"),
     create=create,
     update=update,
     delete=delete,

@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cove.db.idlist import ids_parameter, in_ids
-from cove.network import addresses, errors, ipam, networks, notifier, provisioning, subnetpools, tags
+from cove.network import addresses, errors, ipam, networks, notifier, provisioning, queries, subnetpools, tags
 from cove.network import subnet_rules as rules
 from cove.network.address_scopes import scopes_of_networks
 from cove.network.ipam import IPNetwork, network_of
 from cove.network.models import ip_allocations, ports, subnets
 from cove.network.models import networks as networks_table
-from cove.network.rbac_policies import shared_with
+from cove.network.rbac_policies import shared_filter
 from cove.network.resource import Object, Resource
 from cove.network.rows import Row, new_row, standard
 from cove.network.tables.subnet import SUBNET
@@ -92,19 +92,9 @@ def view(reading: Reading, rows: Sequence[Row]) -> list[Object]:
     return [subnet_dict(row, tags_of.get(row["id"], []), external=row["network_id"] in external) for row in rows]
 
 
-def _on_networks(condition: sa.ColumnElement[bool], values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        sa.false(), *(condition if value is True else ~condition for value in values if isinstance(value, bool))
-    )
-
-
-def _shared_filter(reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
-    return _on_networks(subnets.c.network_id.in_(shared_with(reading.context, "network")), values)
-
-
 def _external_filter(_reading: Reading, values: Sequence[Any]) -> sa.ColumnElement[bool]:
     outside = sa.select(networks_table.c.id).where(networks_table.c.router_external == sa.true())
-    return _on_networks(subnets.c.network_id.in_(outside), values)
+    return queries.one_of(subnets.c.network_id.in_(outside), values)
 
 
 # --- create ----------------------------------------------------------------------------------------------------------
@@ -294,7 +284,7 @@ def _remove_servers(tx: Transaction, row: Row) -> None:
 
 
 _FILTERS: Mapping[str, Any] = {
-    "shared": _shared_filter,
+    "shared": shared_filter("network", subnets.c.network_id),
     "router:external": _external_filter,
     **tags.filters(subnets),
 }

@@ -94,15 +94,20 @@ def _dhcp_option_value(name: str, value: Any) -> str:
     return checked
 
 
-@validator({"type": "string", "maxLength": DNS_NAME_LENGTH_MAX})
-def dns_name(value: Any) -> str:
-    """A host name or a fully qualified name, in lower case (RFC 1123), or empty."""
+def _labels(value: Any) -> tuple[str, list[str]]:
+    """A name in lower case, and what stands between its dots."""
     if not isinstance(value, str):
         raise NotConvertible(f"{value!r} is not text")
     name: str = _name_text(value).lower()
+    return name, name.removesuffix(".").split(".")
+
+
+@validator({"type": "string", "maxLength": DNS_NAME_LENGTH_MAX})
+def dns_name(value: Any) -> str:
+    """A host name or a fully qualified name, in lower case (RFC 1123), or empty."""
+    name, labels = _labels(value)
     if not name:
         return name
-    labels = name.removesuffix(".").split(".")
     if not all(_DNS_LABEL.match(label) for label in labels):
         raise ValueError(f"{value!r} is not a DNS name: letters, digits and hyphens, labels of at most 63")
     if len(labels) > 1 and labels[-1].isdigit():
@@ -115,12 +120,9 @@ def dns_name(value: Any) -> str:
 @validator({"type": "string", "maxLength": DNS_NAME_LENGTH_MAX - 2})
 def dns_domain(value: Any) -> str:
     """A domain's full name with its last dot, in lower case, or empty (Neutron: dns_domain)."""
-    if not isinstance(value, str):
-        raise NotConvertible(f"{value!r} is not text")
-    name: str = _name_text(value).lower()
+    name, labels = _labels(value)
     if not name:
         return name
-    labels = name.removesuffix(".").split(".")
     if not name.endswith(".") or len(name) > DNS_NAME_LENGTH_MAX - 2:
         raise ValueError(f"{value!r} is not a domain's full name: it ends with a dot and leaves room for a host's name")
     if not all(_DNS_LABEL.match(label) for label in labels) or (len(labels) > 1 and labels[-1].isdigit()):
