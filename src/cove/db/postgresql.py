@@ -29,6 +29,7 @@ SESSION: Mapping[str, str] = {
     "synchronous_commit": "on",
     "default_transaction_isolation": "read\\ committed",
     "jit": "off",  # compiling costs more than any statement here
+    "plan_cache_mode": "force_custom_plan",  # a plan made while tables were small reads all of them later
     "timezone": "UTC",
     "client_encoding": "UTF8",
 }
