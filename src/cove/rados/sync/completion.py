@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SHUT_DOWN = (-errno.ECANCELED, -errno.ENOTCONN)
+"""What an operation hears whose client is being shut down: it was under way, or came too late."""
+
 Decode = Callable[[int, AioCompletion], tuple[int, tuple[Any, ...]]]
 """Result and answer → what get_return_value gives, and what callbacks get besides the completion."""
 
@@ -153,7 +156,7 @@ class Completion:
         if self._result is not None:
             return  # the client was shut down meanwhile
         session = self._session
-        if result == -errno.ECANCELED and session is not None and session.is_closing:
+        if result in SHUT_DOWN and session is not None and session.is_closing:
             result = -errno.ESHUTDOWN
         self._result = result
         waiters, self._waiters = self._waiters, []

@@ -22,7 +22,7 @@ from ..ioctx import IoCtx
 from ..operations import OpVector
 from . import runtime
 from .checks import check_str, unsigned
-from .completion import Completion, Decode
+from .completion import SHUT_DOWN, Completion, Decode
 from .constants import LIBRADOS_SNAP_HEAD
 from .errors import Error, IoctxStateError, make_ex
 from .session import Session
@@ -227,7 +227,7 @@ class IoctxBase:
             raise
         if call.answer is not None:
             self._version = call.answer.get_version()
-        if call.ret == -errno.ECANCELED and session.is_closing:
+        if call.ret in SHUT_DOWN and session.is_closing:
             call.ret = -errno.ESHUTDOWN
         return call
 
