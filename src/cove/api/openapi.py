@@ -152,7 +152,7 @@ def _list_parameters(table: AttributeTable, resource: Resource | None) -> list[J
 
 def _filter_schema(attribute: Attribute) -> Json:
     """A filter takes any text, and what the attribute could not have matches nothing; unless it is strict."""
-    schema = attribute.convert.schema  # type: ignore[attr-defined]
+    schema = attribute.convert.schema
     return dict(schema) if attribute.strict_filter and schema.get("type") in ("boolean", "integer") else TEXT
 
 
@@ -186,7 +186,7 @@ def schemas_of(table: AttributeTable) -> Json:
 
 
 def _given_schema(attribute: Attribute, kind: str) -> Json:
-    schema = dict(attribute.convert.schema)  # type: ignore[attr-defined]
+    schema = dict(attribute.convert.schema)
     if kind == "create" and attribute.default not in (REQUIRED, UNSET):
         schema["default"] = attribute.default
     return schema
@@ -206,7 +206,7 @@ def _shown_schema(attribute: Attribute) -> Json:
     """What may be given may also be shown, and null where there is nothing to show."""
     if attribute.name in SHOWN_AS:
         return SHOWN_AS[attribute.name]
-    return {**nullable(attribute.convert.schema), "readOnly": not (attribute.post or attribute.put)}  # type: ignore[attr-defined]
+    return {**nullable(attribute.convert.schema), "readOnly": not (attribute.post or attribute.put)}
 
 
 # --- the document ----------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ _QUOTA_OBJECT = object_of(quota=QUOTA)
 _DETAILS = object_of(quota={"type": "object", "additionalProperties": {"type": "object"}})
 _NETWORKS = object_of(networks=list_of({"$ref": "#/components/schemas/network"}))
 _AGENTS = object_of(agents=list_of({"$ref": "#/components/schemas/agent"}))
-_PREFIXES = object_of(prefixes=dict(SUBNETPOOL.by_name["prefixes"].convert.schema))  # type: ignore[attr-defined]
+_PREFIXES = object_of(prefixes=dict(SUBNETPOOL.by_name["prefixes"].convert.schema))
 _EXTENSION: Json = {"type": "object", "properties": dict.fromkeys(("alias", "name", "description", "updated"), TEXT)}
 
 OPERATIONS: tuple[Operation, ...] = (

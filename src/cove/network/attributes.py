@@ -9,16 +9,13 @@ attribute is not said here but by the policy (`cove.network.policy`).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cove.network import errors
 from cove.network.context import RequestContext
-from cove.network.validators_base import NotConvertible
-
-Convert = Callable[[Any], Any]
-"""Checks a client's value and gives the one to keep, or raises ValueError(reason). Has a JSON Schema as `.schema`."""
+from cove.network.validators_base import NotConvertible, Validator
 
 
 class _Marker(enum.Enum):
@@ -37,7 +34,7 @@ class Attribute:
     """One attribute."""
 
     name: str
-    convert: Convert
+    convert: Validator
     default: Any = UNSET
     post: bool = False
     put: bool = False
@@ -69,6 +66,7 @@ class AttributeTable:
     by_name: Mapping[str, Attribute] = field(init=False, repr=False)
     columns: tuple[tuple[str, str], ...] = field(init=False, repr=False)
     """(attribute, its column) of each that has one."""
+    _post: tuple[Attribute, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_name = {attribute.name: attribute for attribute in self.attributes}
@@ -91,7 +89,7 @@ class AttributeTable:
             if not self.by_name[name].post:
                 raise errors.HTTPBadRequest(f"attribute {name!r} cannot be given when creating a {self.resource}")
         result: dict[str, Any] = {}
-        for attribute in self._post:  # type: ignore[attr-defined]
+        for attribute in self._post:
             name = attribute.name
             if name in given:
                 result[name] = self._convert(attribute, given[name])

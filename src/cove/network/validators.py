@@ -31,7 +31,6 @@ from cove.network.validators_addresses import (
 from cove.network.validators_base import (
     LIST_MAX,
     MAPPING_BYTES_MAX,
-    Convert,
     NotConvertible,
     Schema,
     Validator,
@@ -78,7 +77,6 @@ __all__ = [
     "MAPPING_BYTES_MAX",
     "OPT_NAME_LENGTH_MAX",
     "OPT_NUMBER_MAX",
-    "Convert",
     "NotConvertible",
     "Schema",
     "Validator",

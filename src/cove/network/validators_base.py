@@ -54,9 +54,6 @@ class Validator:
         return f"<validator {self.name}>"
 
 
-Convert = Validator
-
-
 def validator(schema: Schema) -> Callable[[Callable[[Any], Any]], Validator]:
     """Decorator: the function is the conversion of a Validator with this schema."""
     return lambda convert: Validator(convert, schema)

@@ -117,12 +117,16 @@ class Model:
     async def do_together(self, step: Step, start: int, end: int) -> None:
         """Pieces that don't overlap, all at once, discards of other objects among them."""
         pieces = [(at, min(at + 700, end)) for at in range(start, end, 700)]
-        await asyncio.gather(
+        ended = await asyncio.gather(
             *(
                 self.image.write(a, bytes([step.byte]) * (b - a)) if index % 3 else self.image.write_zeroes(a, b - a)
                 for index, (a, b) in enumerate(pieces)
-            )
+            ),
+            return_exceptions=True,  # none goes on behind the back of whoever comes next
         )
+        for failure in ended:
+            if isinstance(failure, BaseException):
+                raise failure
         for index, (a, b) in enumerate(pieces):
             self.data[a:b] = (bytes([step.byte]) if index % 3 else b"\0") * (b - a)
 
