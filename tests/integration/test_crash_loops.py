@@ -70,6 +70,8 @@ def test_every_acknowledged_port_survives(cove: CoveInstance) -> None:
         network = client.post("/v2.0/networks", json={"network": {"name": "n"}}).json()["network"]
         subnet = {"network_id": network["id"], "cidr": "10.9.0.0/16", "ip_version": 4}
         assert client.post("/v2.0/subnets", json={"subnet": subnet}).status_code == 201
+        unlimited = client.put(f"/v2.0/quotas/{network['project_id']}", json={"quota": {"port": -1}})
+        assert unlimited.status_code == 200, unlimited.text
     ports: dict[str, Any] = {}
     deleted: set[str] = set()
     for _round in range(ROUNDS):

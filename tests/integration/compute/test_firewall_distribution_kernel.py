@@ -42,7 +42,9 @@ mount -t virtiofs -o ro host /lower
 mount -t tmpfs memory /memory; mkdir /memory/upper /memory/work
 mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work overlay /root
 for where in proc sys dev; do mount -o move /$where /root/$where; done
+mkdir /repository; mount -o bind /root{repository} /repository
 for where in tmp run var/tmp; do mount -t tmpfs memory /root/$where; done
+mkdir -p /root{repository}; mount -o move /repository /root{repository}
 mkdir -p /root/dev/shm; mount -t tmpfs memory /root/dev/shm; ip link set lo up
 exec switch_root /root /bin/sh -c '{command}; echo "tests ended with $?"; busybox poweroff -f'
 """
@@ -70,7 +72,7 @@ async def boot_files(directory: Path) -> tuple[Path, Path]:
         cpio.character_device("dev/console", 5, 1),
         cpio.file("bin/busybox", find_busybox().read_bytes(), 0o755),
         cpio.symlink("bin/sh", "busybox"),
-        cpio.file("init", INIT.replace("{command}", command).encode(), 0o755),
+        cpio.file("init", INIT.replace("{command}", command).replace("{repository}", str(REPOSITORY)).encode(), 0o755),
         cpio.file("modules/order", "".join(f"{name}.ko\n" for name in order).encode()),
         *(cpio.file(f"modules/{name}.ko", plain[name]) for name in order),
     ]
