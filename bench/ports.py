@@ -107,6 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cove-bench-", dir="/var/tmp") as directory:
         os.chmod(directory, 0o755)
         cove = CoveInstance(Path(directory))
+        cove.environment["COVE_QUOTAS"] = '{"port": -1}'
         began = time.perf_counter()
         cove.up()
         started = time.perf_counter() - began

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -24,6 +25,10 @@ from ..config import Settings
 from .logs import configure_logs
 
 log = structlog.get_logger(__name__)
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGE_BLOCK_BYTES = 16 << 20
+FREE_BYTES_MAX = 8 << 20
 
 
 def say(fd: int | None, message: str) -> None:
@@ -41,6 +46,16 @@ def keep_to_ourselves() -> None:
     os.umask(0o077)
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def give_memory_back() -> None:
+    """Large blocks go back to the system when they are free. Of itself glibc keeps what it was asked for once: 19 MiB
+    for each thread that hashes passwords. Smaller ones, such as a disk's requests, are used again (mallopt(3)).
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(M_TRIM_THRESHOLD, FREE_BYTES_MAX)
 
 
 class Startable(Protocol):
@@ -83,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready-fd", type=int, default=None, help="descriptor to write `ready` or an error to")
     options = parser.parse_args(arguments)
     keep_to_ourselves()
+    give_memory_back()
     configure_logs()
     return uvloop.run(_serve_all(Settings(), options.ready_fd))
 
@@ -99,6 +115,7 @@ def serve_api(settings: Settings) -> int:
 
     service = ApiService(settings)
     keep_to_ourselves()
+    give_memory_back()
     configure_logs()
     return uvloop.run(run(service, None, lambda: f"ready: {service.api_url}"))
 
