@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from cove import tasks
 from cove.bus import envelope
 from cove.bus.base import (
     CALL_TIMEOUT_S,
@@ -229,10 +230,10 @@ class _Consumer:
         """Stop consuming and cancel the handlers that still run."""
         self._bus.forget_consumer(self._topic, self)
         current = asyncio.current_task()
-        tasks = [task for task in [*self._tasks, *self._calls] if task is not current]
-        for task in tasks:
+        running = [task for task in [*self._tasks, *self._calls] if task is not current]
+        for task in running:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)  # handlers may take their time to tidy up
 
     async def _consume(self, queue: asyncio.Queue[_Message]) -> None:
         while True:
@@ -305,9 +306,7 @@ class _Listener:
     async def close(self) -> None:
         """Stop listening."""
         self._bus.forget_listener(self)
-        if self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end([self._task])
 
     async def _consume(self) -> None:
         while True:

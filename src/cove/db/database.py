@@ -18,6 +18,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 import structlog
 
+from cove import tasks
 from cove.db.backend import Trouble, backend_of
 from cove.db.batching import WriteJob, WriterThread, cut
 from cove.db.errors import DatabaseBusy, DatabaseError, OutcomeUnknown
@@ -101,10 +102,8 @@ class Database:
             if readers is not None:
                 await loop.run_in_executor(None, readers.shutdown)
         finally:
-            if self._watch is not None:
-                self._watch.cancel()
-                await asyncio.wait({self._watch})
-                self._watch = None
+            watch, self._watch = self._watch, None
+            await tasks.end([watch])
         for engine in self._engines:
             engine.dispose()
         self._engines = []

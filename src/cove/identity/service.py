@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from cove import tasks
 from cove.config import Settings
 from cove.db import Database
 from cove.identity import tokens
@@ -73,9 +74,7 @@ class IdentityService:
     async def stop(self) -> None:
         """May be called again."""
         pruning, self._pruning = self._pruning, None
-        if pruning is not None:
-            pruning.cancel()
-            await asyncio.wait({pruning}, timeout=10)
+        await tasks.end([pruning])
         self.passwords.close()
 
     async def validate(self, text: str) -> Token | None:

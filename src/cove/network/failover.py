@@ -10,7 +10,6 @@ The silent agent is told nothing: it may be unreachable for good, and one that c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import random
 import time
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from cove import tasks
 from cove.errors import CoveError
 from cove.network import notifier, scheduler
 from cove.network.context import service_context
@@ -128,11 +128,8 @@ class DhcpFailover:
 
     async def stop(self) -> None:
         """End. A move that has begun is carried through by the database, or not at all."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        await tasks.end([task])
 
     async def _run(self) -> None:
         # At random, so that several servers that were started together look at different times.

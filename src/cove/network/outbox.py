@@ -29,6 +29,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from cove import tasks
 from cove.bus import Bus, BusError, Target
 from cove.db import Database
 from cove.errors import CoveError
@@ -129,10 +130,8 @@ class Dispatcher:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("outbox not empty at stop; the rest is sent at the next start", waiting=len(self._memory))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        running, self._tasks = self._tasks, []
+        await tasks.end(running)
         await self._delete_sent()
 
     def committed(self, entries: Iterable[OutboxEntry]) -> None:

@@ -148,7 +148,7 @@ def set_shared(tx: Transaction, object_type: str, object_id: str, project_id: st
     if (EVERYONE in targets) is shared:
         return False
     if shared:
-        _insert(tx, object_type, object_id, SHARED, project_id, EVERYONE)
+        _insert_implied(tx, object_type, object_id, SHARED, project_id)
         return True
     policy_id = targets.pop(EVERYONE)
     losing = _losing(tx, object_type, object_id, project_id, EVERYONE, targets, with_subnets=True)
@@ -168,7 +168,7 @@ def set_external(tx: Transaction, network_id: str, project_id: str, external: bo
     if external:
         if EVERYONE in _targets(tx, network_id, EXTERNAL):
             return False
-        _insert(tx, "network", network_id, EXTERNAL, project_id, EVERYONE)
+        _insert_implied(tx, "network", network_id, EXTERNAL, project_id)
         return True
     _refuse_gateways(tx, network_id)
     owners = list(tx.connection.execute(_DELETE_EXTERNAL, {"object": network_id}).scalars())
@@ -215,15 +215,7 @@ def create(tx: Transaction, policy_id: str, values: dict[str, Any]) -> Object:
     targets = _targets(tx, object_id, action)
     if target in targets:
         raise errors.DuplicateRbacPolicy(object_id=object_id, action=action, target=target)
-    row = {
-        "id": policy_id,
-        "project_id": values["project_id"],
-        "object_type": kind,
-        "object_id": object_id,
-        "action": action,
-        "target_project": target,
-    }
-    tx.connection.execute(_INSERT, row)
+    row = _insert(tx, policy_id, kind, object_id, action, values["project_id"], target)
     if kind == "network":
         _touch_network(tx, object_id, external=True if action == EXTERNAL and not targets else None)
     return _shown(row)
@@ -297,10 +289,19 @@ def _targets(tx: Transaction, object_id: str, action: str) -> dict[str, str]:
     return {target: policy_id for policy_id, target in found}
 
 
-def _insert(tx: Transaction, object_type: str, object_id: str, action: str, project_id: str, target: str) -> None:
-    """A policy that follows from an attribute of the object. It counts, but no quota stands against it (Neutron)."""
+def _insert_implied(tx: Transaction, object_type: str, object_id: str, action: str, project_id: str) -> None:
+    """A policy for everyone that follows from an attribute of the object. It counts, but no quota stands against it
+    (Neutron).
+    """
+    _insert(tx, str(uuid.uuid4()), object_type, object_id, action, project_id, EVERYONE)
+    quotas.count_exempt(tx, "rbac_policy", project_id, 1)
+
+
+def _insert(
+    tx: Transaction, policy_id: str, object_type: str, object_id: str, action: str, project_id: str, target: str
+) -> Row:
     row = {
-        "id": str(uuid.uuid4()),
+        "id": policy_id,
         "project_id": project_id,
         "object_type": object_type,
         "object_id": object_id,
@@ -308,7 +309,7 @@ def _insert(tx: Transaction, object_type: str, object_id: str, action: str, proj
         "target_project": target,
     }
     tx.connection.execute(_INSERT, row)
-    quotas.count_exempt(tx, "rbac_policy", project_id, 1)
+    return row
 
 
 def _delete(tx: Transaction, policy_id: str) -> None:

@@ -17,7 +17,7 @@ from cove.network.context import RequestContext
 from cove.network.models import default_security_group_rules, security_groups
 from cove.network.resource import Object, Resource
 from cove.network.rows import Row, new_row
-from cove.network.security_groups import PARENT
+from cove.network.security_groups import PARENT, rule_match
 from cove.network.tables.security_group_rule import DEFAULT_SECURITY_GROUP_RULE as ATTRIBUTES
 from cove.network.transaction import Reading, Transaction
 
@@ -40,14 +40,7 @@ def view(_reading: Reading, rows: Sequence[Row]) -> list[Object]:
     return [
         {
             "id": row["id"],
-            "ethertype": row["ethertype"],
-            "direction": row["direction"],
-            "protocol": row["protocol"],
-            "port_range_min": row["port_range_min"],
-            "port_range_max": row["port_range_max"],
-            "remote_ip_prefix": row["remote_ip_prefix"],
-            "remote_address_group_id": None,
-            "remote_group_id": row["remote_group_id"],
+            **rule_match(row),
             "used_in_default_sg": row["used_in_default_sg"],
             "used_in_non_default_sg": row["used_in_non_default_sg"],
             "description": row["description"],

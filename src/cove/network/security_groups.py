@@ -220,13 +220,9 @@ def _rule_in_group(row: Row, *, of_default: bool) -> Object:
     return {**rule_object(row, of_default=of_default), "tags": []}
 
 
-def rule_object(row: Row, *, of_default: bool) -> Object:
-    """A rule as the API shows it by itself."""
+def rule_match(row: Row) -> Object:
+    """What traffic a rule is about, as the API shows it."""
     return {
-        "id": row["id"],
-        "project_id": row["project_id"],
-        "tenant_id": row["project_id"],
-        "security_group_id": row["security_group_id"],
         "ethertype": row["ethertype"],
         "direction": row["direction"],
         "protocol": row["protocol"],
@@ -234,8 +230,19 @@ def rule_object(row: Row, *, of_default: bool) -> Object:
         "port_range_max": row["port_range_max"],
         "remote_ip_prefix": row["remote_ip_prefix"],
         "remote_address_group_id": None,
-        "normalized_cidr": row["normalized_cidr"],
         "remote_group_id": row["remote_group_id"],
+    }
+
+
+def rule_object(row: Row, *, of_default: bool) -> Object:
+    """A rule as the API shows it by itself."""
+    return {
+        "id": row["id"],
+        "project_id": row["project_id"],
+        "tenant_id": row["project_id"],
+        "security_group_id": row["security_group_id"],
+        **rule_match(row),
+        "normalized_cidr": row["normalized_cidr"],
         "belongs_to_default_sg": of_default,
         "description": row["description"],
         "created_at": row["created_at"],

@@ -14,6 +14,21 @@ VLAN_ID_MIN, VLAN_ID_MAX = 1, 4094
 VXLAN_ID_MIN, VXLAN_ID_MAX = 1, (1 << 24) - 1
 ZONE_HINTS_MAX = 16
 
+
+def _provider(column: str, convert: v.Validator, *, strict_filter: bool = False) -> Attribute:
+    return Attribute(
+        f"provider:{column}",
+        convert,
+        default=UNSET,
+        post=True,
+        put=True,
+        filter=True,
+        strict_filter=strict_filter,
+        column=column,
+        extension="provider",
+    )
+
+
 NETWORK = AttributeTable(
     "network",
     "networks",
@@ -47,37 +62,9 @@ NETWORK = AttributeTable(
         Attribute(
             "dns_domain", v.dns_domain, default="", post=True, put=True, filter=True, extension="dns-integration"
         ),
-        Attribute(
-            "provider:network_type",
-            v.text(NETWORK_TYPE_LENGTH_MAX),
-            default=UNSET,
-            post=True,
-            put=True,
-            filter=True,
-            column="network_type",
-            extension="provider",
-        ),
-        Attribute(
-            "provider:physical_network",
-            v.text(PHYSICAL_NETWORK_LENGTH_MAX),
-            default=UNSET,
-            post=True,
-            put=True,
-            filter=True,
-            column="physical_network",
-            extension="provider",
-        ),
-        Attribute(
-            "provider:segmentation_id",
-            v.integer(-NUMBER_MAX, NUMBER_MAX),
-            default=UNSET,
-            post=True,
-            put=True,
-            filter=True,
-            strict_filter=True,
-            column="segmentation_id",
-            extension="provider",
-        ),
+        _provider("network_type", v.text(NETWORK_TYPE_LENGTH_MAX)),
+        _provider("physical_network", v.text(PHYSICAL_NETWORK_LENGTH_MAX)),
+        _provider("segmentation_id", v.integer(-NUMBER_MAX, NUMBER_MAX), strict_filter=True),
         Attribute(
             "availability_zone_hints",
             v.list_of(v.text(255), ZONE_HINTS_MAX),
